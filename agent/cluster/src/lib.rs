@@ -1,0 +1,3 @@
+//! Cluster definition and lock files, ENRs, keystores: parse, verify, write, create.
+
+#![forbid(unsafe_code)]

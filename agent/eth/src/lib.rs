@@ -1,0 +1,7 @@
+//! Consensus containers, domains and signing roots; the typed cluster definition and lock with their hashes.
+
+#![forbid(unsafe_code)]
+
+mod attestation;
+
+pub use attestation::{AttestationData, Checkpoint};

@@ -1,0 +1,3 @@
+//! TPM policy digests, orders, evidence and its verifier; pure.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! The real machine below a root folder.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! A machine that plays scripts of faults, for tests.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! The TPM, by tss-esapi.
+
+#![forbid(unsafe_code)]
