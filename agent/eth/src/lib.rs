@@ -3,5 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod attestation;
+pub mod domain;
 
 pub use attestation::{AttestationData, Checkpoint};
+pub use domain::DomainType;
