@@ -5,8 +5,11 @@
 
 #![forbid(unsafe_code)]
 
+mod client;
+pub mod codec;
 mod message;
 
+pub use client::{Client, ClientError};
 pub use message::{
     AttestationRefusal, AttestationToSign, IdentityKey, Rejection, Request, Response, SigningRefused, VaultStatus,
 };
