@@ -38,13 +38,15 @@ impl Scalar {
         Self(out)
     }
 
-    /// A secret key from its big-endian bytes; `None` for 0 and for numbers not below the group order.
-    pub(crate) fn from_secret_bytes(bytes: &[u8; 32]) -> Option<Self> {
-        let mut out = Self(blst_scalar::default());
+    /// Becomes the secret key with these big-endian bytes; `false` for 0 and for numbers not below the group order.
+    ///
+    /// In place, because a move would leave a copy behind that nobody wipes.
+    #[must_use]
+    pub(crate) fn set_secret(&mut self, bytes: &[u8; 32]) -> bool {
         // SAFETY: the function reads exactly 32 bytes.
-        unsafe { blst_scalar_from_bendian(&mut out.0, bytes.as_ptr()) };
+        unsafe { blst_scalar_from_bendian(&mut self.0, bytes.as_ptr()) };
         // SAFETY: reads the scalar only.
-        unsafe { blst_sk_check(&out.0) }.then_some(out)
+        unsafe { blst_sk_check(&self.0) }
     }
 
     /// 64 uniform bytes reduced modulo the group order; `None` when that is 0.

@@ -1,6 +1,7 @@
 //! Secret keys: of a share, which signs, and of a validator, which exists only where a cluster is dealt.
 //!
-//! No secret can be printed, compared or copied by accident, and all are wiped when dropped.
+//! No secret can be printed, compared or copied by accident, and all are wiped when dropped. They are boxed, so that moving one
+//! leaves nothing behind. Dealing makes no such promise for its intermediate values: it never runs on a box.
 
 use std::fmt;
 
@@ -30,7 +31,7 @@ pub struct SplitError {
 }
 
 /// The secret of one share.
-pub struct ShareSecret(Scalar);
+pub struct ShareSecret(Box<Scalar>);
 
 impl ShareSecret {
     /// The share with these big-endian bytes.
@@ -39,7 +40,7 @@ impl ShareSecret {
     ///
     /// When the bytes are no secret key.
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, InvalidSecret> {
-        Scalar::from_secret_bytes(bytes).map(Self).ok_or(InvalidSecret)
+        boxed(bytes).map(Self)
     }
 
     /// The big-endian bytes, for a keystore or a seal; wiped when dropped.
@@ -99,8 +100,8 @@ impl fmt::Debug for HashedRoot {
 ///
 /// When the bytes are no secret key.
 pub fn sign_with(secret_be: &[u8; 32], root: &HashedRoot) -> Result<PartialSignature, InvalidSecret> {
-    let secret = Scalar::from_secret_bytes(secret_be).ok_or(InvalidSecret)?;
-    Ok(PartialSignature(secret.sign(&root.0)))
+    let mut secret = Scalar::from_small(0);
+    if secret.set_secret(secret_be) { Ok(PartialSignature(secret.sign(&root.0))) } else { Err(InvalidSecret) }
 }
 
 /// The public key of a share whose big-endian bytes stay where they are.
@@ -109,17 +110,17 @@ pub fn sign_with(secret_be: &[u8; 32], root: &HashedRoot) -> Result<PartialSigna
 ///
 /// When the bytes are no secret key.
 pub fn public_of(secret_be: &[u8; 32]) -> Result<SharePublic, InvalidSecret> {
-    let secret = Scalar::from_secret_bytes(secret_be).ok_or(InvalidSecret)?;
-    Ok(SharePublic(secret.public()))
+    let mut secret = Scalar::from_small(0);
+    if secret.set_secret(secret_be) { Ok(SharePublic(secret.public())) } else { Err(InvalidSecret) }
 }
 
 /// A whole validator key. It exists only where a cluster is dealt on one machine, never on a box.
-pub struct ValidatorSecret(Scalar);
+pub struct ValidatorSecret(Box<Scalar>);
 
 impl ValidatorSecret {
     /// A new key from the randomness given.
     pub fn random(rng: &mut (impl RngCore + CryptoRng)) -> Self {
-        Self(random_scalar(rng))
+        Self(Box::new(random_scalar(rng)))
     }
 
     /// The key with these big-endian bytes.
@@ -128,7 +129,7 @@ impl ValidatorSecret {
     ///
     /// When the bytes are no secret key.
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, InvalidSecret> {
-        Scalar::from_secret_bytes(bytes).map(Self).ok_or(InvalidSecret)
+        boxed(bytes).map(Self)
     }
 
     /// The public key that the chain knows.
@@ -160,7 +161,8 @@ impl ValidatorSecret {
         }
         loop {
             let higher: Vec<Scalar> = (1..threshold).map(|_| random_scalar(rng)).collect();
-            let dealt: Vec<_> = (1..=shares).map(|x| (ShareIndex(x), ShareSecret(self.evaluate(&higher, x)))).collect();
+            let dealt: Vec<_> =
+                (1..=shares).map(|x| (ShareIndex(x), ShareSecret(Box::new(self.evaluate(&higher, x))))).collect();
             // A share of 0 has no public key; it comes once in 2^250 dealings.
             if dealt.iter().all(|(_, share)| !share.0.is_zero()) {
                 return Ok(dealt);
@@ -180,6 +182,11 @@ impl fmt::Debug for ValidatorSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ValidatorSecret(..)")
     }
+}
+
+fn boxed(bytes: &[u8; 32]) -> Result<Box<Scalar>, InvalidSecret> {
+    let mut secret = Box::new(Scalar::from_small(0));
+    if secret.set_secret(bytes) { Ok(secret) } else { Err(InvalidSecret) }
 }
 
 fn expose(secret: &Scalar) -> Zeroizing<[u8; 32]> {
