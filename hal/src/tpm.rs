@@ -113,6 +113,12 @@ pub enum TpmError {
     /// The counter is not there.
     #[error("TPM counter {:#010x} is missing", .0.0)]
     CounterMissing(NvIndex),
+    /// The address leads to software, and this build accepts only TPMs that are a part of the machine.
+    #[error("the TPM at {address} is emulated: only builds with the feature danger_emulated_tpm accept it")]
+    Emulated {
+        /// The device or address that was tried.
+        address: String,
+    },
     /// Something that is not our counter lies at the index.
     #[error("TPM index {:#010x} is not a monotonic counter of ours", .0.0)]
     NotACounter(NvIndex),
@@ -132,6 +138,12 @@ pub enum TpmError {
     SecretTooLong {
         /// The length asked for, in bytes.
         len: usize,
+    },
+    /// The address is none that this build knows.
+    #[error("no TPM address: {address}; write device:/dev/tpmrm0")]
+    UnknownAddress {
+        /// What was given.
+        address: String,
     },
     /// The TPM is not reachable at all.
     #[error("cannot reach the TPM at {address}")]

@@ -1,3 +1,22 @@
-//! The TPM, by tss-esapi.
+//! The TPM, by tss-esapi: one connection for the life of the process.
+//!
+//! Every secret crosses the bus under a session that is salted to the storage root key, and every answer that a
+//! decision rests on (a counter, a register) carries that session's HMAC, so that who sits on the bus can neither read
+//! nor change it. An unsalted "encrypted" session would hide nothing: its key is derived from what is on the bus.
+//!
+//! Not here: policy (which registers, when to seal), retries longer than one call, parsing of evidence.
+//!
+//! tpm2-tss logs every error that it expects to stderr unless `TSS2_LOG=all+none` is in the environment; whoever starts
+//! the process sets it, because a process cannot soundly change its environment once threads may run.
 
 #![forbid(unsafe_code)]
+
+mod address;
+mod counter;
+mod esapi;
+mod failure;
+mod pcr;
+mod seal;
+mod session;
+
+pub use esapi::EsapiTpm;
