@@ -3,7 +3,19 @@
 #![forbid(unsafe_code)]
 
 mod attestation;
+mod chunks;
+mod definition;
+mod deposit;
 pub mod domain;
+mod lock;
+mod registration;
 
 pub use attestation::{AttestationData, Checkpoint};
+pub use definition::{
+    AddressError, AddressText, ClusterDefinition, Creator, DefinitionVersion, HashError, Operator, ValidatorAddresses,
+    VersionError,
+};
+pub use deposit::{DepositData, DepositMessage, GWEI_PER_ETH, withdrawal_credentials};
 pub use domain::DomainType;
+pub use lock::{ClusterLock, DistributedValidator};
+pub use registration::{BuilderRegistration, SignedRegistration};
