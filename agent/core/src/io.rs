@@ -7,6 +7,7 @@ use holdfast_types::{
 use holdfast_wire::parsigex::PartialSet;
 use holdfast_wire::qbft::{ConsensusMsg, Msg, SignedMsg, Value};
 
+use crate::alarm::{Alarm, PeerFault};
 use crate::partials::{BlsDone, BlsJob};
 
 /// What wakes the node. The list is closed.
@@ -189,11 +190,11 @@ pub enum Effect {
     Fault {
         /// The peer.
         peer: OperatorIndex,
-        /// What it did, in words for the operator.
-        what: String,
+        /// What it did; displays as words for the operator.
+        fault: PeerFault,
     },
-    /// What cannot happen did; for logs, metrics and the operator's eye.
-    Alarm(String),
+    /// What cannot happen did; for logs, metrics and the operator's eye. Displays as words for the operator.
+    Alarm(Alarm),
 }
 
 /// A consensus message that only lacks our signature.

@@ -4,5 +4,16 @@
 
 #![forbid(unsafe_code)]
 
+pub mod alarm;
+mod duty;
 pub mod io;
+mod node;
 pub mod partials;
+pub mod qbft;
+mod readiness;
+mod retry;
+mod setup;
+
+pub use duty::attester::DecidedFault;
+pub use node::Node;
+pub use setup::{Setup, SetupError, ValidatorShares};
