@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod aggregate;
 mod attestation;
 mod chunks;
 mod definition;
@@ -9,6 +10,7 @@ mod deposit;
 pub mod domain;
 mod lock;
 mod registration;
+pub mod sync;
 
 pub use attestation::{AttestationData, Checkpoint};
 pub use definition::{
