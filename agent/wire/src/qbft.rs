@@ -1,9 +1,20 @@
-//! QBFT messages (`cluster-wire.md` section 7.1 to 7.5).
+//! QBFT messages (`cluster-wire.md` sections 7.1 to 7.5).
+//!
+//! What is decided here needs the message and the cluster's keys only. Whether the duty is in the gate or over is for
+//! [`crate::gate`], and what the message means is for the core.
 
-use holdfast_types::{DutyId, OperatorIndex, ValidatorPublic};
-use std::collections::BTreeMap;
+mod message;
+mod value;
 
-use crate::k1::K1Signature;
+use holdfast_types::{DutyId, DutyKind, OperatorIndex, Slot, UnknownDutyKind};
+use prost::Message as _;
+
+use crate::hash::hash_canonical;
+use crate::k1::{BadSignature, K1Signature, NodeKey, NodePublic};
+use crate::proto;
+
+pub use message::{ConsensusMsg, ConsensusRejected};
+pub use value::{BadValue, Value, ValueHash};
 
 /// The type of a QBFT message, with its number on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,10 +31,6 @@ pub enum MsgKind {
     /// A decision with its proof.
     Decided = 5,
 }
-
-/// The hash of a value (`hashProto` of the inner message). All zero on the wire means none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ValueHash(pub [u8; 32]);
 
 /// What a QBFT message says, without its signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,6 +56,97 @@ pub struct Msg {
 pub struct SignedMsg {
     msg: Msg,
     signature: K1Signature,
+    nulls: Nulls,
+}
+
+/// What is wrong with a single QBFT message. Each is a peer's fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MsgRejected {
+    /// No duty.
+    #[error("names no duty")]
+    NoDuty,
+    /// A number that is no type.
+    #[error("has the unknown type {0}")]
+    UnknownKind(i64),
+    /// A number that is no duty.
+    #[error("is for no known duty")]
+    UnknownDuty(#[from] UnknownDutyKind),
+    /// A round that cannot be.
+    #[error("is for round {0}; rounds begin at 1")]
+    Round(i64),
+    /// A prepared round that cannot be.
+    #[error("claims the prepared round {0}")]
+    PreparedRound(i64),
+    /// A signer who is not in the cluster.
+    #[error("claims to be signed by peer {0}, which the cluster does not have")]
+    UnknownPeer(i64),
+    /// A hash field that is neither a hash nor absent; what was signed could not be passed on.
+    #[error("has a value hash of {0} bytes")]
+    HashLength(usize),
+    /// A signature that does not hold.
+    #[error("is not signed by peer {peer}")]
+    Signature {
+        /// The peer that it claims to be signed by.
+        peer: OperatorIndex,
+        /// What is wrong with the signature.
+        #[source]
+        err: BadSignature,
+    },
+}
+
+/// How the signer wrote a hash that is null: as zeros, which is usual, or not at all. The signature depends on it, so
+/// it is kept for passing the message on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Nulls {
+    value_absent: bool,
+    prepared_value_absent: bool,
+}
+
+impl TryFrom<i64> for MsgKind {
+    type Error = MsgRejected;
+
+    fn try_from(number: i64) -> Result<Self, MsgRejected> {
+        Ok(match number {
+            1 => Self::PrePrepare,
+            2 => Self::Prepare,
+            3 => Self::Commit,
+            4 => Self::RoundChange,
+            5 => Self::Decided,
+            other => return Err(MsgRejected::UnknownKind(other)),
+        })
+    }
+}
+
+impl Msg {
+    /// The digest that is signed (section 7.4).
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        hash_canonical(&self.to_proto(Nulls::default()).encode_to_vec())
+    }
+
+    /// Signs the message. The key must be that of `self.peer`, or peers will refuse the result.
+    #[must_use]
+    pub fn sign(self, key: &NodeKey) -> SignedMsg {
+        SignedMsg { msg: self, signature: key.sign(&self.digest()), nulls: Nulls::default() }
+    }
+
+    fn to_proto(self, nulls: Nulls) -> proto::QbftMsg {
+        let field = |hash: Option<ValueHash>, absent: bool| match hash {
+            Some(hash) => hash.0.to_vec(),
+            None if absent => Vec::new(),
+            None => vec![0; 32],
+        };
+        proto::QbftMsg {
+            kind: i64::from(self.kind as u8),
+            duty: Some(duty_to_proto(self.duty)),
+            peer_idx: i64::from(self.peer.0),
+            round: i64::try_from(self.round).expect("rounds are counted from 1"),
+            prepared_round: i64::try_from(self.prepared_round).expect("rounds are counted from 1"),
+            signature: Vec::new(),
+            value_hash: field(self.value, nulls.value_absent),
+            prepared_value_hash: field(self.prepared_value, nulls.prepared_value_absent),
+        }
+    }
 }
 
 impl SignedMsg {
@@ -63,24 +161,68 @@ impl SignedMsg {
     pub const fn signature(&self) -> &K1Signature {
         &self.signature
     }
+
+    /// Everything of section 7.5 step 1 but the signature.
+    fn parse(proto: &proto::QbftMsg, keys: &[NodePublic]) -> Result<(Msg, Nulls), MsgRejected> {
+        let duty = proto.duty.ok_or(MsgRejected::NoDuty)?;
+        let kind = MsgKind::try_from(proto.kind)?;
+        let duty = duty_from_proto(duty)?;
+        let round =
+            u64::try_from(proto.round).ok().filter(|&round| round > 0).ok_or(MsgRejected::Round(proto.round))?;
+        let prepared_round =
+            u64::try_from(proto.prepared_round).map_err(|_| MsgRejected::PreparedRound(proto.prepared_round))?;
+        let peer = u8::try_from(proto.peer_idx)
+            .ok()
+            .filter(|&index| usize::from(index) < keys.len())
+            .ok_or(MsgRejected::UnknownPeer(proto.peer_idx))?;
+        let msg = Msg {
+            kind,
+            duty,
+            peer: OperatorIndex(peer),
+            round,
+            prepared_round,
+            value: ValueHash::from_field(&proto.value_hash)?,
+            prepared_value: ValueHash::from_field(&proto.prepared_value_hash)?,
+        };
+        let nulls = Nulls {
+            value_absent: proto.value_hash.is_empty(),
+            prepared_value_absent: proto.prepared_value_hash.is_empty(),
+        };
+        Ok((msg, nulls))
+    }
+
+    /// Verifies the signature of a parsed message.
+    fn verify(msg: Msg, nulls: Nulls, signature: &[u8], keys: &[NodePublic]) -> Result<Self, MsgRejected> {
+        let failed = |err| MsgRejected::Signature { peer: msg.peer, err };
+        let key = keys.get(usize::from(msg.peer.0)).ok_or(MsgRejected::UnknownPeer(i64::from(msg.peer.0)))?;
+        let signature = K1Signature::from_slice(signature).map_err(failed)?;
+        let digest = hash_canonical(&msg.to_proto(nulls).encode_to_vec());
+        key.verify(&digest, &signature).map_err(failed)?;
+        Ok(Self { msg, signature, nulls })
+    }
+
+    fn to_proto(self) -> proto::QbftMsg {
+        proto::QbftMsg { signature: self.signature.0.to_vec(), ..self.msg.to_proto(self.nulls) }
+    }
 }
 
-/// A value that consensus is about, in its canonical form.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
-    /// What the validators of a duty are to sign: encoded unsigned data per validator (section 8).
-    DataSet(BTreeMap<ValidatorPublic, Vec<u8>>),
-    /// The canonical bytes of a `PriorityResult`.
-    PriorityResult(Vec<u8>),
+impl ValueHash {
+    fn from_field(bytes: &[u8]) -> Result<Option<Self>, MsgRejected> {
+        match <[u8; 32]>::try_from(bytes) {
+            Ok(hash) => Ok((hash != [0; 32]).then_some(Self(hash))),
+            Err(_) if bytes.is_empty() => Ok(None),
+            Err(_) => Err(MsgRejected::HashLength(bytes.len())),
+        }
+    }
 }
 
-/// A whole consensus message: every signature in it holds, and every hash in it has its value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConsensusMsg {
-    /// The message itself.
-    pub msg: SignedMsg,
-    /// Messages that justify it.
-    pub justification: Vec<SignedMsg>,
-    /// The values of all hashes in the message and its justification.
-    pub values: BTreeMap<ValueHash, Value>,
+pub(crate) fn duty_from_proto(duty: proto::Duty) -> Result<DutyId, UnknownDutyKind> {
+    Ok(DutyId { slot: Slot(duty.slot), kind: DutyKind::try_from(duty.kind)? })
 }
+
+pub(crate) fn duty_to_proto(duty: DutyId) -> proto::Duty {
+    proto::Duty { slot: duty.slot.0, kind: i32::from(duty.kind.number()) }
+}
+
+#[cfg(test)]
+mod tests;
