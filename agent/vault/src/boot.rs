@@ -1,0 +1,201 @@
+//! The start of the process: a named list. Everything that needs a privilege is opened first, then what it guards.
+
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use holdfast_hal::tpm::{Tpm, TpmError, TpmKind};
+use holdfast_types::Millis;
+
+use crate::confine::{self, ConfineError};
+use crate::memory::MemoryError;
+use crate::server::{Server, ServerError};
+use crate::state::{StateError, StateFolder};
+use crate::vault::Vault;
+
+/// Where the vault lives and whom it answers.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The state folder.
+    pub state: PathBuf,
+    /// The socket.
+    pub socket: PathBuf,
+    /// The only user that is answered.
+    pub allowed_uid: u32,
+}
+
+/// How the TPM is reached.
+pub type OpenTpm = Box<dyn FnOnce() -> Result<Box<dyn Tpm>, TpmError>>;
+
+/// Why the vault does not start. What only keeps it from signing does not keep it from starting.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// The process cannot be confined.
+    #[error("cannot confine the process")]
+    Confine(#[from] ConfineError),
+    /// There is no memory for keys.
+    #[error("cannot take memory for keys")]
+    Memory(#[from] MemoryError),
+    /// The socket cannot be served.
+    #[error("cannot serve the socket")]
+    Server(#[from] ServerError),
+    /// The state folder cannot be used.
+    #[error("cannot use the state folder")]
+    State(#[from] StateError),
+    /// The TPM is not there.
+    #[error("cannot use the TPM: check --tpm, and that the vault's user may open it")]
+    Tpm(#[from] TpmError),
+}
+
+/// A vault that is ready to serve.
+pub struct Booted {
+    /// The vault.
+    pub vault: Vault,
+    /// Its socket.
+    pub server: Server,
+}
+
+/// Runs the whole list.
+///
+/// # Errors
+/// When a step fails; nothing is served then.
+pub fn boot(options: Options, open_tpm: OpenTpm) -> Result<Booted, BootError> {
+    run(BOOT, options, open_tpm)
+}
+
+const BOOT: &[Phase] = &[
+    Phase { name: "handles", steps: &[harden, open_state, open_tpm, open_socket] },
+    Phase { name: "trust", steps: &[unseal_and_load_history, forbid_syscalls] },
+];
+
+struct Phase {
+    name: &'static str,
+    steps: &'static [fn(&mut Bench) -> Result<(), BootError>],
+}
+
+/// What the steps have laid out so far.
+struct Bench {
+    options: Options,
+    open_tpm: Option<OpenTpm>,
+    state: Option<StateFolder>,
+    tpm: Option<Box<dyn Tpm>>,
+    server: Option<Server>,
+    vault: Option<Vault>,
+}
+
+fn run(phases: &[Phase], options: Options, open_tpm: OpenTpm) -> Result<Booted, BootError> {
+    let mut bench = Bench { options, open_tpm: Some(open_tpm), state: None, tpm: None, server: None, vault: None };
+    for phase in phases {
+        tracing::debug!(phase = phase.name, "boot");
+        phase.steps.iter().try_for_each(|step| step(&mut bench))?;
+    }
+    Ok(Booted { vault: bench.vault.expect(IN_ORDER), server: bench.server.expect(IN_ORDER) })
+}
+
+fn harden(_: &mut Bench) -> Result<(), BootError> {
+    Ok(confine::harden()?)
+}
+
+fn open_state(bench: &mut Bench) -> Result<(), BootError> {
+    bench.state = Some(StateFolder::open(&bench.options.state)?);
+    Ok(())
+}
+
+fn open_tpm(bench: &mut Bench) -> Result<(), BootError> {
+    let open = bench.open_tpm.take().expect(IN_ORDER);
+    let tpm = open()?;
+    if tpm.kind() == TpmKind::Emulated {
+        tracing::warn!("the TPM is emulated: the seal means nothing, for tests and trials only");
+    }
+    bench.tpm = Some(tpm);
+    Ok(())
+}
+
+fn open_socket(bench: &mut Bench) -> Result<(), BootError> {
+    bench.server = Some(Server::listen(&bench.options.socket, bench.options.allowed_uid)?);
+    Ok(())
+}
+
+fn unseal_and_load_history(bench: &mut Bench) -> Result<(), BootError> {
+    let state = bench.state.take().expect(IN_ORDER);
+    let tpm = bench.tpm.take().expect(IN_ORDER);
+    bench.vault = Some(Vault::open(state, tpm, Box::new(system_time))?);
+    Ok(())
+}
+
+fn forbid_syscalls(_: &mut Bench) -> Result<(), BootError> {
+    Ok(confine::forbid_syscalls()?)
+}
+
+/// The clock that bounds what is signed. A clock before 1970 is before every genesis, so nothing is signed by it.
+fn system_time() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+const IN_ORDER: &str = "an earlier step of the list has laid it out";
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::os::fd::AsFd;
+
+    use holdfast_hal_sim::SimTpm;
+    use holdfast_vault_client::Client;
+
+    use super::*;
+
+    /// The list without what would confine the other tests of this process too.
+    const UNCONFINED: &[Phase] = &[
+        Phase { name: "handles", steps: &[open_state, open_tpm, open_socket] },
+        Phase { name: "trust", steps: &[unseal_and_load_history] },
+    ];
+
+    #[test]
+    fn the_list_leaves_nothing_out() {
+        let steps: Vec<usize> = BOOT.iter().map(|phase| phase.steps.len()).collect();
+        assert_eq!(steps, [4, 2], "a step was added: does the test's own list need it too?");
+    }
+
+    #[test]
+    fn a_booted_vault_serves_until_it_is_stopped() {
+        let place = tempfile::tempdir().unwrap();
+        let options = Options {
+            state: place.path().join("state"),
+            socket: place.path().join("vault.sock"),
+            allowed_uid: nix::unistd::geteuid().as_raw(),
+        };
+        let socket = options.socket.clone();
+        let (stopped, stop) = io::pipe().unwrap();
+        let serving = std::thread::spawn(move || {
+            let tpm: OpenTpm = Box::new(|| Ok(Box::new(SimTpm::new(1))));
+            let Booted { mut vault, server } = run(UNCONFINED, options, tpm).unwrap();
+            server.serve(stopped.as_fd(), &mut |request| vault.answer(request)).unwrap();
+        });
+        let mut client = loop {
+            match Client::connect(&socket) {
+                Ok(client) => break client,
+                Err(_) => std::thread::yield_now(),
+            }
+        };
+        let status = client.status().unwrap();
+        assert!(status.emulated_tpm && status.closed.is_none() && status.validators.is_empty());
+        drop(stop);
+        serving.join().unwrap();
+        assert!(!socket.exists());
+    }
+
+    #[test]
+    fn a_tpm_that_is_not_there_is_named() {
+        let place = tempfile::tempdir().unwrap();
+        let options = Options { state: place.path().into(), socket: place.path().join("s"), allowed_uid: 0 };
+        let tpm: OpenTpm = Box::new(|| {
+            Err(TpmError::Unreachable { address: "device:/dev/tpmrm0".into(), err: "no such file".into() })
+        });
+        let error = run(UNCONFINED, options, tpm).err().unwrap();
+        assert_eq!(
+            crate::vault::in_full(&error),
+            "cannot use the TPM: check --tpm, and that the vault's user may open it: \
+             cannot reach the TPM at device:/dev/tpmrm0: no such file"
+        );
+    }
+}

@@ -1,0 +1,245 @@
+//! What the vault gives up: first core dumps and new privileges, and once its handles are open, most system calls.
+//!
+//! The filter is a list of what stays, not of what goes: a call that is not named here fails with `EPERM`. Whatever a
+//! library needs beyond the list so becomes an error with a name, which closes the vault, and not a dead box.
+
+use std::collections::BTreeMap;
+
+use nix::libc;
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    apply_filter_all_threads,
+};
+
+/// Why the process could not be confined.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfineError {
+    /// A setting of the process was refused.
+    #[error("cannot {setting}")]
+    Setting {
+        /// What was to be set.
+        setting: &'static str,
+        /// What the system said.
+        #[source]
+        err: nix::errno::Errno,
+    },
+    /// The filter does not compile for this machine.
+    #[error("cannot build the system call filter for {}", std::env::consts::ARCH)]
+    Build(#[source] seccompiler::BackendError),
+    /// The kernel does not take the filter.
+    #[error("cannot apply the system call filter: the kernel needs CONFIG_SECCOMP_FILTER")]
+    Apply(#[source] seccompiler::Error),
+}
+
+/// No core file, no debugger of the same user, no setuid: from the start, before there is a secret.
+pub(crate) fn harden() -> Result<(), ConfineError> {
+    let failed = |setting| move |err| ConfineError::Setting { setting, err };
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(failed("forbid core dumps"))?;
+    prctl::set_dumpable(false).map_err(failed("forbid tracing by the same user"))?;
+    prctl::set_no_new_privs().map_err(failed("give up new privileges"))
+}
+
+/// From here on no socket is made, connected or bound, no program started, no process traced, no thread made, no memory
+/// mapped executable. Connections on the listening socket are still accepted.
+pub(crate) fn forbid_syscalls() -> Result<(), ConfineError> {
+    apply_filter_all_threads(&filter().map_err(ConfineError::Build)?).map_err(ConfineError::Apply)
+}
+
+fn filter() -> Result<BpfProgram, seccompiler::BackendError> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALLOWED.iter().map(|call| (*call, Vec::new())).collect();
+    let not_executable = argument(2, SeccompCmpOp::MaskedEq(libc::PROT_EXEC as u64), 0)?;
+    rules.insert(libc::SYS_mmap, vec![not_executable.clone()]);
+    rules.insert(libc::SYS_mprotect, vec![not_executable]);
+    rules.insert(libc::SYS_ioctl, vec![argument(1, SeccompCmpOp::Eq, libc::FIONBIO)?]);
+    // On a connected socket only: no address is given.
+    rules.insert(libc::SYS_sendto, vec![argument(4, SeccompCmpOp::Eq, 0)?]);
+    let refused = SeccompAction::Errno(libc::EPERM as u32);
+    let arch = std::env::consts::ARCH.try_into()?;
+    SeccompFilter::new(rules, refused, SeccompAction::Allow, arch)?.try_into()
+}
+
+fn argument(index: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, seccompiler::BackendError> {
+    SeccompRule::new(vec![SeccompCondition::new(index, SeccompCmpArgLen::Qword, operator, value)?])
+}
+
+/// Without conditions. `openat` stays because an import writes files and SQLite opens its own; it reaches what the
+/// user of the vault may open, which the unit narrows to the state folder.
+const ALLOWED: &[i64] = &[
+    // The socket, the TPM, the signal pipe.
+    libc::SYS_accept4,
+    libc::SYS_close,
+    libc::SYS_getsockopt,
+    libc::SYS_ppoll,
+    libc::SYS_read,
+    libc::SYS_readv,
+    libc::SYS_recvfrom,
+    libc::SYS_write,
+    libc::SYS_writev,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_poll,
+    // Files of the state folder, by us and by SQLite.
+    libc::SYS_faccessat,
+    libc::SYS_fchmod,
+    libc::SYS_fchown,
+    libc::SYS_fcntl,
+    libc::SYS_fdatasync,
+    libc::SYS_flock,
+    libc::SYS_fstat,
+    libc::SYS_fsync,
+    libc::SYS_ftruncate,
+    libc::SYS_getcwd,
+    libc::SYS_lseek,
+    libc::SYS_newfstatat,
+    libc::SYS_openat,
+    libc::SYS_pread64,
+    libc::SYS_pwrite64,
+    libc::SYS_readlinkat,
+    libc::SYS_renameat,
+    libc::SYS_statx,
+    libc::SYS_unlinkat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_access,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_lstat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_open,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_readlink,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_rename,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_stat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_unlink,
+    // Memory, time, randomness, signals, the end.
+    libc::SYS_brk,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_futex,
+    libc::SYS_getegid,
+    libc::SYS_geteuid,
+    libc::SYS_getgid,
+    libc::SYS_getpid,
+    libc::SYS_getrandom,
+    libc::SYS_gettid,
+    libc::SYS_gettimeofday,
+    libc::SYS_getuid,
+    libc::SYS_madvise,
+    libc::SYS_mremap,
+    libc::SYS_munmap,
+    libc::SYS_nanosleep,
+    libc::SYS_restart_syscall,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sched_yield,
+    libc::SYS_sigaltstack,
+];
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Read, Write};
+    use std::net::TcpStream;
+    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::process::Command;
+    use std::thread;
+
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+
+    use super::*;
+
+    /// Runs `act` in a thread of its own under the filter: it holds for one thread as for a process of one.
+    fn confined<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
+        let filter = filter().unwrap();
+        let confined = move || {
+            seccompiler::apply_filter(&filter).unwrap();
+            act()
+        };
+        thread::spawn(confined).join().unwrap()
+    }
+
+    fn refused<T>(done: io::Result<T>) -> bool {
+        done.is_err_and(|err| err.raw_os_error() == Some(libc::EPERM))
+    }
+
+    #[test]
+    fn no_socket_is_made_connected_or_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+        let _listener = UnixListener::bind(&old).unwrap();
+        let made = confined(move || {
+            [
+                refused(UnixStream::connect(&old)),
+                refused(UnixListener::bind(&new)),
+                refused(UnixStream::pair()),
+                refused(TcpStream::connect("127.0.0.1:9")),
+            ]
+        });
+        assert_eq!(made, [true; 4]);
+        for family in [AddressFamily::Inet, AddressFamily::Inet6, AddressFamily::Netlink, AddressFamily::Unix] {
+            let made = confined(move || socket(family, SockType::Stream, SockFlag::empty(), None).map(drop));
+            assert_eq!(made, Err(nix::errno::Errno::EPERM), "{family:?}");
+        }
+    }
+
+    #[test]
+    fn a_socket_from_before_is_not_bound_or_connected() {
+        let made = socket(AddressFamily::Inet, SockType::Stream, SockFlag::empty(), None).unwrap();
+        let done = confined(move || {
+            use nix::sys::socket::{Backlog, SockaddrIn, bind, connect, listen};
+            use std::os::fd::AsRawFd;
+            let address = SockaddrIn::new(127, 0, 0, 1, 0);
+            [
+                bind(made.as_raw_fd(), &address),
+                connect(made.as_raw_fd(), &address),
+                listen(&made, Backlog::new(1).unwrap()),
+            ]
+        });
+        assert_eq!(done, [Err(nix::errno::Errno::EPERM); 3]);
+    }
+
+    #[test]
+    fn no_program_is_started_and_no_thread_made() {
+        assert!(confined(|| refused(Command::new("/bin/true").spawn())));
+        assert!(confined(|| refused(thread::Builder::new().spawn(|| ()))));
+    }
+
+    #[test]
+    fn memory_does_not_become_executable() {
+        use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+        let mapped = confined(|| {
+            let (len, prot) = (std::num::NonZeroUsize::MIN, ProtFlags::PROT_READ | ProtFlags::PROT_EXEC);
+            #[expect(unsafe_code, reason = "there is no safe way to ask for the mapping that must be refused")]
+            // SAFETY: the kernel picks the address, and the mapping, if there were one, is never used.
+            unsafe { mmap_anonymous(None, len, prot, MapFlags::MAP_PRIVATE) }.map(drop)
+        });
+        assert_eq!(mapped, Err(nix::errno::Errno::EPERM));
+    }
+
+    #[test]
+    fn open_connections_and_files_still_work() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let listener = UnixListener::bind(&path).unwrap();
+        let mut client = UnixStream::connect(&path).unwrap();
+        client.write_all(b"ask").unwrap();
+        let file = folder.path().join("file");
+        let heard = confined(move || {
+            let (mut served, _) = listener.accept().unwrap();
+            served.set_nonblocking(true).unwrap();
+            let mut heard = [0; 3];
+            served.read_exact(&mut heard).unwrap();
+            served.write_all(b"yes").unwrap();
+            std::fs::write(&file, heard).unwrap();
+            std::fs::read(&file).unwrap()
+        });
+        assert_eq!(heard, b"ask");
+        let mut answer = [0; 3];
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"yes");
+    }
+}

@@ -1,0 +1,46 @@
+//! The vault's process: flags, log, signals. What it does is in the library.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+
+use std::io::{self, IsTerminal, PipeReader};
+use std::os::fd::AsFd;
+
+use anyhow::Context;
+use clap::Parser;
+use holdfast_hal_tpm::EsapiTpm;
+use holdfast_vault::boot::{Booted, boot};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::low_level::pipe;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::Cli;
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    log_to_stderr();
+    let stopped = on_stop().context("cannot listen for signals")?;
+    let address = cli.tpm.clone();
+    let Booted { mut vault, server } = boot(cli.options(), Box::new(move || Ok(Box::new(EsapiTpm::open(&address)?))))?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "the vault serves");
+    server.serve(stopped.as_fd(), &mut |request| vault.answer(request))?;
+    tracing::info!("the vault ends");
+    Ok(())
+}
+
+/// A pipe that becomes readable when the process is asked to end.
+fn on_stop() -> io::Result<PipeReader> {
+    let (stopped, stop) = io::pipe()?;
+    for signal in [SIGINT, SIGTERM] {
+        pipe::register(signal, stop.try_clone()?)?;
+    }
+    Ok(stopped)
+}
+
+/// For people on a terminal, as JSON for everything else. `HOLDFAST_LOG` chooses the level.
+fn log_to_stderr() {
+    let level = EnvFilter::try_from_env("HOLDFAST_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(level).with_writer(io::stderr);
+    if io::stderr().is_terminal() { log.init() } else { log.json().init() }
+}

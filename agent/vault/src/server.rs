@@ -1,0 +1,239 @@
+//! The socket and the one loop: whatever can wake the vault is listed here, and nothing that a client does makes it wait.
+//!
+//! It knows who may ask and how often, not what the answers are.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use holdfast_vault_client::{Request, Response};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::unistd::geteuid;
+
+use crate::connection::{Connection, Progress, malformed};
+
+/// The listening socket with its connections. Removes the socket's file in the end.
+#[derive(Debug)]
+pub struct Server {
+    path: PathBuf,
+    listener: UnixListener,
+    allowed_uid: u32,
+}
+
+/// Why the socket does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// Somebody else serves there.
+    #[error("another process listens on {}: stop it, or choose another --socket", path.display())]
+    InUse {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// Something that is no socket lies there.
+    #[error("{} is there and is no socket: move it away, or choose another --socket", path.display())]
+    NoSocket {
+        /// What lies there.
+        path: PathBuf,
+    },
+    /// The socket cannot be made.
+    #[error("cannot listen on {}", path.display())]
+    Listen {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        err: io::Error,
+    },
+    /// The system does not say which socket is ready.
+    #[error("cannot wait for requests")]
+    Wait(#[source] Errno),
+}
+
+impl Server {
+    /// Makes the socket. Only processes of `allowed_uid` are answered, whoever may connect.
+    ///
+    /// # Errors
+    /// When the path is taken or cannot be used.
+    pub fn listen(path: &Path, allowed_uid: u32) -> Result<Self, ServerError> {
+        let failed = |err| ServerError::Listen { path: path.to_owned(), err };
+        make_way(path)?;
+        let listener = UnixListener::bind(path).map_err(failed)?;
+        let server = Self { path: path.to_owned(), listener, allowed_uid };
+        server.listener.set_nonblocking(true).map_err(failed)?;
+        // A client needs write permission to connect. Another user's gets in by the credentials, not by the mode.
+        let mode = if allowed_uid == geteuid().as_raw() { 0o600 } else { 0o666 };
+        fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed)?;
+        Ok(server)
+    }
+
+    /// Answers requests until `stop` becomes readable or its other end is closed.
+    ///
+    /// # Errors
+    /// Only when the system does not say any more which socket is ready.
+    pub fn serve(&self, stop: BorrowedFd<'_>, answer: &mut dyn FnMut(Request) -> Response) -> Result<(), ServerError> {
+        let mut connections: Vec<Connection> = Vec::with_capacity(CONNECTIONS_MAX);
+        let mut rate = Rate::full(Instant::now());
+        loop {
+            let now = Instant::now();
+            connections.retain(|connection| connection.deadline().is_none_or(|deadline| now < deadline));
+            let wait = rate.wait(now);
+            let deadlines = connections.iter().filter_map(Connection::deadline);
+            let wake = deadlines.map(|deadline| deadline - now).chain(wait).min();
+            let ready = self.poll(stop, &connections, wait.is_some(), wake)?;
+            let now = Instant::now();
+            if ready[0] {
+                return Ok(());
+            }
+            let mut looked_at = ready[2..].iter();
+            connections.retain_mut(|connection| {
+                !looked_at.next().is_some_and(|ready| *ready) || turn(connection, &mut rate, answer, now)
+            });
+            if ready[1] {
+                self.accept(&mut connections, now);
+            }
+        }
+    }
+
+    /// Waits until something is ready: the stop, the listener, then each connection. A client over the rate is not read.
+    fn poll(
+        &self,
+        stop: BorrowedFd<'_>,
+        connections: &[Connection],
+        throttled: bool,
+        wake: Option<Duration>,
+    ) -> Result<Vec<bool>, ServerError> {
+        let interest = |connection: &Connection| match (connection.is_answering(), throttled) {
+            (true, _) => PollFlags::POLLOUT,
+            (false, true) => PollFlags::empty(),
+            (false, false) => PollFlags::POLLIN,
+        };
+        let mut fds = vec![PollFd::new(stop, PollFlags::POLLIN), PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
+        fds.extend(connections.iter().map(|connection| PollFd::new(connection.stream().as_fd(), interest(connection))));
+        // Rounded up, so that the loop does not spin for the last part of a millisecond.
+        let wake = wake.map(|wait| wait + Duration::from_millis(1));
+        let timeout = wake.map_or(PollTimeout::NONE, |wait| PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX));
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(Errno::EINTR) => Ok(fds.iter().map(|fd| fd.any().unwrap_or(true)).collect()),
+            Err(err) => Err(ServerError::Wait(err)),
+        }
+    }
+
+    /// Takes one new connection. When all places are taken, the one that was silent longest makes room.
+    fn accept(&self, connections: &mut Vec<Connection>, now: Instant) {
+        let accepted = self.listener.accept().and_then(|(stream, _)| {
+            let uid = getsockopt(&stream, PeerCredentials)?.uid();
+            if uid != self.allowed_uid {
+                tracing::warn!(uid, allowed = self.allowed_uid, "hung up on a process of another user");
+                return Ok(None);
+            }
+            Connection::new(stream, now).map(Some)
+        });
+        match accepted {
+            Ok(Some(connection)) => {
+                if connections.len() == CONNECTIONS_MAX {
+                    let silent = (0..connections.len()).min_by_key(|at| connections[*at].active());
+                    connections.swap_remove(silent.expect("there are as many as may be"));
+                }
+                connections.push(connection);
+            }
+            Ok(None) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => tracing::warn!(%error, "cannot accept a connection"),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::warn!(%error, path = %self.path.display(), "cannot remove the socket");
+        }
+    }
+}
+
+/// Lets one connection go on by at most one request. `false` when it is over.
+fn turn(
+    connection: &mut Connection,
+    rate: &mut Rate,
+    answer: &mut dyn FnMut(Request) -> Response,
+    now: Instant,
+) -> bool {
+    match connection.advance(now) {
+        Progress::Ended => false,
+        Progress::Waiting => true,
+        Progress::Frame(frame) => {
+            rate.spend(now);
+            let response = match frame {
+                Ok(request) => answer(request),
+                Err(error) => malformed(&error),
+            };
+            // The answer may have taken a while, which is not the client's fault.
+            !matches!(connection.respond(&response, Instant::now()), Progress::Ended)
+        }
+    }
+}
+
+/// Removes the socket that a vault left that did not end well.
+fn make_way(path: &Path) -> Result<(), ServerError> {
+    let found = match fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(err) => return Err(ServerError::Listen { path: path.to_owned(), err }),
+    };
+    if !found.file_type().is_socket() {
+        return Err(ServerError::NoSocket { path: path.to_owned() });
+    }
+    if UnixStream::connect(path).is_ok() {
+        return Err(ServerError::InUse { path: path.to_owned() });
+    }
+    fs::remove_file(path).map_err(|err| ServerError::Listen { path: path.to_owned(), err })
+}
+
+/// A bucket of requests that refills evenly.
+struct Rate {
+    left: u32,
+    since: Instant,
+}
+
+impl Rate {
+    fn full(now: Instant) -> Self {
+        Self { left: RATE_BURST, since: now }
+    }
+
+    fn spend(&mut self, now: Instant) {
+        self.refill(now);
+        self.left = self.left.saturating_sub(1);
+    }
+
+    /// How long until there is a request to spend; `None` when there is one.
+    fn wait(&mut self, now: Instant) -> Option<Duration> {
+        self.refill(now);
+        (self.left == 0).then(|| RATE_PERIOD.saturating_sub(now.saturating_duration_since(self.since)))
+    }
+
+    fn refill(&mut self, now: Instant) {
+        while self.left < RATE_BURST && now.saturating_duration_since(self.since) >= RATE_PERIOD {
+            self.left += 1;
+            self.since += RATE_PERIOD;
+        }
+        if self.left == RATE_BURST {
+            self.since = now;
+        }
+    }
+}
+
+/// The daemon's, one that it opens anew while the old one is not yet gone, and two for whoever looks at the status.
+const CONNECTIONS_MAX: usize = 4;
+/// A slot has a handful of requests; a vault that just started gets a few dozen.
+const RATE_BURST: u32 = 64;
+/// 50 a second.
+const RATE_PERIOD: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+//! The server over real sockets, with a handler that counts.
+
+use std::io::{PipeWriter, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+
+use holdfast_vault_client::codec::{self, FRAME_LEN_MAX};
+use holdfast_vault_client::{Client, ClientError, IdentityKey, Rejection};
+
+use super::*;
+
+/// A server in a thread; dropping the pipe stops it.
+struct Running {
+    _folder: tempfile::TempDir,
+    path: PathBuf,
+    stop: Option<PipeWriter>,
+    served: Arc<AtomicUsize>,
+    thread: Option<JoinHandle<Result<(), ServerError>>>,
+}
+
+impl Running {
+    fn start(allowed_uid: u32) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vault.sock");
+        let server = Server::listen(&path, allowed_uid).unwrap();
+        let (stopped, stop) = io::pipe().unwrap();
+        let served = Arc::new(AtomicUsize::new(0));
+        let counter = served.clone();
+        let thread = thread::spawn(move || {
+            server.serve(stopped.as_fd(), &mut |request| {
+                counter.fetch_add(1, Ordering::Relaxed);
+                match request {
+                    Request::IdentityKey => Response::IdentityKey(IdentityKey([7; 32])),
+                    _ => Response::Rejected(Rejection::Empty),
+                }
+            })
+        });
+        Self { _folder: folder, path, stop: Some(stop), served, thread: Some(thread) }
+    }
+
+    fn own() -> Self {
+        Self::start(geteuid().as_raw())
+    }
+
+    fn is_served(&self) {
+        assert_eq!(Client::connect(&self.path).unwrap().identity_key().unwrap().0, [7; 32]);
+    }
+
+    fn stop(mut self) {
+        drop(self.stop.take());
+        self.thread.take().unwrap().join().unwrap().unwrap();
+        assert!(!self.path.exists(), "the socket's file is left");
+    }
+}
+
+#[test]
+fn the_allowed_user_is_served_and_a_stop_removes_the_socket() {
+    let running = Running::own();
+    assert_eq!(fs::metadata(&running.path).unwrap().permissions().mode() & 0o777, 0o600);
+    running.is_served();
+    running.is_served();
+    running.stop();
+}
+
+#[test]
+fn another_user_is_hung_up_on_and_nothing_is_answered() {
+    let running = Running::start(geteuid().as_raw() + 1);
+    let refused = Client::connect(&running.path).unwrap().identity_key().unwrap_err();
+    assert!(matches!(refused, ClientError::HungUp { .. }), "{refused:?}");
+    assert_eq!(running.served.load(Ordering::Relaxed), 0);
+    running.stop();
+}
+
+#[test]
+fn half_a_request_blocks_nobody() {
+    let running = Running::own();
+    let mut slow = UnixStream::connect(&running.path).unwrap();
+    slow.write_all(&[0, 0]).unwrap();
+    let mut stuck = UnixStream::connect(&running.path).unwrap();
+    stuck.write_all(&[0, 1, 0, 0, 9]).unwrap();
+    running.is_served();
+    running.stop();
+}
+
+#[test]
+fn more_connections_than_places_push_out_the_silent_ones() {
+    let running = Running::own();
+    let idle: Vec<_> = (0..3 * CONNECTIONS_MAX).map(|_| UnixStream::connect(&running.path).unwrap()).collect();
+    running.is_served();
+    let mut first = &idle[0];
+    assert_eq!(first.read(&mut [0]).unwrap(), 0, "the first of them should have made room");
+    running.stop();
+}
+
+#[test]
+fn garbage_is_answered_or_hung_up_on_and_the_next_client_is_served() {
+    let running = Running::own();
+    for first in 0..=u8::MAX {
+        let mut client = UnixStream::connect(&running.path).unwrap();
+        // A whole frame of one byte, then the same byte as a header.
+        let sent = [&[0, 0, 0, 1, first][..], &[first; 64]].concat();
+        // The vault may hang up before it has everything.
+        let _ = client.write_all(&sent);
+        let _ = client.shutdown(std::net::Shutdown::Write);
+        let mut answer = Vec::new();
+        let _ = client.read_to_end(&mut answer);
+        assert!(answer.len() < 1024, "byte {first}: {} bytes of answer", answer.len());
+    }
+    running.is_served();
+    running.stop();
+}
+
+#[test]
+fn an_oversized_frame_is_refused_before_it_is_sent() {
+    let running = Running::own();
+    let mut client = UnixStream::connect(&running.path).unwrap();
+    client.write_all(&u32::try_from(FRAME_LEN_MAX + 1).unwrap().to_be_bytes()).unwrap();
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).unwrap();
+    let answered = codec::decode_response(&answer[codec::HEADER_LEN..]).unwrap();
+    assert!(matches!(answered, Response::Rejected(Rejection::Malformed(_))));
+    running.is_served();
+    running.stop();
+}
+
+#[test]
+fn a_socket_left_behind_is_replaced_and_a_live_one_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vault.sock");
+    drop(UnixListener::bind(&path).unwrap());
+    let uid = geteuid().as_raw();
+    let live = Server::listen(&path, uid).unwrap();
+    assert!(matches!(Server::listen(&path, uid), Err(ServerError::InUse { .. })));
+    drop(live);
+    fs::write(&path, b"a file").unwrap();
+    assert!(matches!(Server::listen(&path, uid), Err(ServerError::NoSocket { .. })));
+}
+
+#[test]
+fn the_rate_is_a_burst_and_then_one_each_period() {
+    let start = Instant::now();
+    let mut rate = Rate::full(start);
+    for _ in 0..RATE_BURST {
+        assert_eq!(rate.wait(start), None);
+        rate.spend(start);
+    }
+    assert_eq!(rate.wait(start), Some(RATE_PERIOD));
+    let later = start + RATE_PERIOD;
+    assert_eq!(rate.wait(later), None);
+    rate.spend(later);
+    assert_eq!(rate.wait(later), Some(RATE_PERIOD));
+    let rested = later + RATE_PERIOD * 10 * RATE_BURST;
+    (0..RATE_BURST).for_each(|_| rate.spend(rested));
+    assert!(rate.wait(rested).is_some());
+}
+
+#[test]
+fn a_flood_is_served_in_the_end() {
+    let running = Running::own();
+    let mut client = Client::connect(&running.path).unwrap();
+    for _ in 0..RATE_BURST + 2 {
+        assert_eq!(client.identity_key().unwrap().0, [7; 32]);
+    }
+    running.stop();
+}
