@@ -4,6 +4,7 @@
 
 pub mod aggregate;
 mod attestation;
+pub mod block;
 mod chunks;
 mod definition;
 mod deposit;
