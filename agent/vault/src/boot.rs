@@ -69,8 +69,10 @@ const BOOT: &[Phase] = &[
 
 struct Phase {
     name: &'static str,
-    steps: &'static [fn(&mut Bench) -> Result<(), BootError>],
+    steps: &'static [Step],
 }
+
+type Step = fn(&mut Bench) -> Result<(), BootError>;
 
 /// What the steps have laid out so far.
 struct Bench {
@@ -122,8 +124,9 @@ fn unseal_and_load_history(bench: &mut Bench) -> Result<(), BootError> {
     Ok(())
 }
 
-fn forbid_syscalls(_: &mut Bench) -> Result<(), BootError> {
-    Ok(confine::forbid_syscalls()?)
+fn forbid_syscalls(bench: &mut Bench) -> Result<(), BootError> {
+    let vault = bench.vault.as_ref().expect(IN_ORDER);
+    Ok(confine::forbid_syscalls(vault.tpm_kind())?)
 }
 
 /// The clock that bounds what is signed. A clock before 1970 is before every genesis, so nothing is signed by it.

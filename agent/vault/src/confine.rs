@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use holdfast_hal::tpm::TpmKind;
 use nix::libc;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
@@ -43,11 +44,14 @@ pub(crate) fn harden() -> Result<(), ConfineError> {
 
 /// From here on no socket is made, connected or bound, no program started, no process traced, no thread made, no memory
 /// mapped executable. Connections on the listening socket are still accepted.
-pub(crate) fn forbid_syscalls() -> Result<(), ConfineError> {
-    apply_filter_all_threads(&filter().map_err(ConfineError::Build)?).map_err(ConfineError::Apply)
+///
+/// An emulated TPM, in the builds that have it at all, is connected to anew for every command, so it costs that promise:
+/// TCP sockets may then be made and connected, though not bound.
+pub(crate) fn forbid_syscalls(tpm: TpmKind) -> Result<(), ConfineError> {
+    apply_filter_all_threads(&filter(tpm).map_err(ConfineError::Build)?).map_err(ConfineError::Apply)
 }
 
-fn filter() -> Result<BpfProgram, seccompiler::BackendError> {
+fn filter(tpm: TpmKind) -> Result<BpfProgram, seccompiler::BackendError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALLOWED.iter().map(|call| (*call, Vec::new())).collect();
     let not_executable = argument(2, SeccompCmpOp::MaskedEq(libc::PROT_EXEC as u64), 0)?;
     rules.insert(libc::SYS_mmap, vec![not_executable.clone()]);
@@ -55,6 +59,10 @@ fn filter() -> Result<BpfProgram, seccompiler::BackendError> {
     rules.insert(libc::SYS_ioctl, vec![argument(1, SeccompCmpOp::Eq, libc::FIONBIO)?]);
     // On a connected socket only: no address is given.
     rules.insert(libc::SYS_sendto, vec![argument(4, SeccompCmpOp::Eq, 0)?]);
+    if cfg!(feature = "danger_emulated_tpm") && tpm == TpmKind::Emulated {
+        rules.insert(libc::SYS_socket, vec![argument(0, SeccompCmpOp::Eq, libc::AF_INET as u64)?]);
+        rules.insert(libc::SYS_connect, Vec::new());
+    }
     let refused = SeccompAction::Errno(libc::EPERM as u32);
     let arch = std::env::consts::ARCH.try_into()?;
     SeccompFilter::new(rules, refused, SeccompAction::Allow, arch)?.try_into()
@@ -154,7 +162,7 @@ mod tests {
 
     /// Runs `act` in a thread of its own under the filter: it holds for one thread as for a process of one.
     fn confined<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
-        let filter = filter().unwrap();
+        let filter = filter(TpmKind::Device).unwrap();
         let confined = move || {
             seccompiler::apply_filter(&filter).unwrap();
             act()
@@ -200,6 +208,20 @@ mod tests {
             ]
         });
         assert_eq!(done, [Err(nix::errno::Errno::EPERM); 3]);
+    }
+
+    #[test]
+    fn an_emulated_tpm_is_reached_only_in_builds_that_have_one() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let filter = filter(TpmKind::Emulated).unwrap();
+        let confined = move || {
+            seccompiler::apply_filter(&filter).unwrap();
+            let bound = std::net::TcpListener::bind("127.0.0.1:0");
+            (refused(TcpStream::connect(address)), refused(bound), refused(UnixStream::pair()))
+        };
+        let connected = !cfg!(feature = "danger_emulated_tpm");
+        assert_eq!(thread::spawn(confined).join().unwrap(), (connected, true, true));
     }
 
     #[test]

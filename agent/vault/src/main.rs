@@ -38,9 +38,10 @@ fn on_stop() -> io::Result<PipeReader> {
     Ok(stopped)
 }
 
-/// For people on a terminal, as JSON for everything else. `HOLDFAST_LOG` chooses the level.
+/// For people on a terminal, as JSON for everything else. `HOLDFAST_LOG` chooses the level. The TPM stack repeats as a
+/// log line what its errors say.
 fn log_to_stderr() {
-    let level = EnvFilter::try_from_env("HOLDFAST_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let level = EnvFilter::try_from_env("HOLDFAST_LOG").unwrap_or_else(|_| EnvFilter::new("info,tss_esapi=off"));
     let log = tracing_subscriber::fmt().with_env_filter(level).with_writer(io::stderr);
     if io::stderr().is_terminal() { log.init() } else { log.json().init() }
 }

@@ -91,8 +91,9 @@ impl WrappingKey {
         }
         key.copy_from_slice(&secret);
         drop(secret);
-        // The TPM stack keeps the last response in a buffer of its own: another answer overwrites the key in it.
+        // A TPM stack keeps its last answer in a buffer of its own: another answer overwrites the key in it.
         tpm.random(32).map_err(SealedError::Unseal)?;
+        wipe_stack();
         Ok(Self(key))
     }
 
@@ -172,7 +173,7 @@ fn parts(file: &[u8]) -> Option<(&Nonce, &Tag, &[u8])> {
     Some((Nonce::from_slice(nonce), Tag::from_slice(tag), text))
 }
 
-/// Repeats what the TPM refused for the moment. At boot any extend of a register ends a policy session.
+/// Repeats what the TPM refused, which may be for the moment only.
 fn patiently<T>(mut ask: impl FnMut() -> Result<T, TpmError>) -> Result<T, TpmError> {
     for _ in 1..TPM_TRIES {
         match ask() {
@@ -193,9 +194,9 @@ const SEALED_TO: [PcrIndex; 2] = [PcrIndex(7), PcrIndex(11)];
 const MAGIC: &[u8] = b"HFV1";
 const NONCE_LEN: usize = 12;
 const TAG_LEN: usize = 16;
-/// Seen at boot: up to four extends in a row while a session is open.
-const TPM_TRIES: usize = 10;
-const TPM_PAUSE: Duration = Duration::from_millis(20);
+/// For a TPM that is busy; what ends a policy session at boot is repeated below this already.
+const TPM_TRIES: usize = 3;
+const TPM_PAUSE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {

@@ -87,6 +87,11 @@ impl Vault {
         answered.unwrap_or_else(Response::Rejected)
     }
 
+    /// What kind of TPM the vault is bound to.
+    pub(crate) fn tpm_kind(&self) -> TpmKind {
+        self.tpm.kind()
+    }
+
     fn status(&self) -> VaultStatus {
         let pins = self.keys().ok().map(Keys::pins);
         VaultStatus {
@@ -94,7 +99,7 @@ impl Vault {
             lock_hash: pins.map(|pins| pins.lock_hash),
             validators: pins.map(|pins| pins.validators.iter().copied().collect()).unwrap_or_default(),
             share_index: pins.map(|pins| pins.share_index),
-            emulated_tpm: self.tpm.kind() == TpmKind::Emulated,
+            emulated_tpm: self.tpm_kind() == TpmKind::Emulated,
             memory: self.memory.into(),
             closed: match &self.standing {
                 Standing::Closed { reason, .. } => Some(reason.clone()),
@@ -206,11 +211,12 @@ fn release(
     recorded.into_iter().map(|verdict| verdict.map_err(SigningRefused::from).and_then(&mut sign)).collect()
 }
 
+/// One line for a batch, whatever a client asks: the first refusal and how many there are.
 fn log_refusals(batch: &[AttestationToSign], answers: &[Result<PartialSignature, SigningRefused>]) {
-    for (asked, answer) in batch.iter().zip(answers) {
-        if let Err(reason) = answer {
-            tracing::warn!(validator = %asked.validator.short(), slot = %asked.data.slot, %reason, "refused to sign");
-        }
+    let mut refused = batch.iter().zip(answers).filter_map(|(asked, answer)| Some((asked, answer.as_ref().err()?)));
+    if let Some((first, reason)) = refused.next() {
+        let (validator, slot, others) = (first.validator.short(), first.data.slot, refused.count());
+        tracing::warn!(validator, %slot, %reason, others, "refused to sign");
     }
 }
 

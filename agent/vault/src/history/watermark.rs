@@ -58,3 +58,49 @@ pub(crate) fn check(before: Option<&Watermark>, candidate: &Candidate) -> Result
     let highest_slot = before.map_or(slot, |before| before.slot.max(slot));
     Ok(Watermark { source, target, slot: highest_slot, root })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn vote() -> impl Strategy<Value = Candidate> {
+        (0..9u64, 0..9u64, 0..3u8).prop_map(|(source, target, root)| Candidate {
+            validator: ValidatorPublic([1; 48]),
+            source: Epoch(source),
+            target: Epoch(target),
+            slot: Slot(target * 32),
+            root: SigningRoot([root; 32]),
+        })
+    }
+
+    /// The definition of consensus-specs phase0, `is_slashable_attestation_data`; it shares nothing with the watermarks.
+    fn slashable(one: &Candidate, two: &Candidate) -> bool {
+        let double = one.target == two.target && (one.root, one.source) != (two.root, two.source);
+        let surrounds =
+            |outer: &Candidate, inner: &Candidate| outer.source < inner.source && inner.target < outer.target;
+        double || surrounds(one, two) || surrounds(two, one)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        #[test]
+        fn no_two_votes_that_pass_are_slashable(mut votes in proptest::collection::vec(vote(), 1..40)) {
+            // A root stands for one content, so the source follows from it.
+            votes.iter_mut().for_each(|vote| vote.root.0[1] = u8::try_from(vote.source.0).unwrap());
+            let (mut before, mut signed): (_, Vec<Candidate>) = (None, Vec::new());
+            for vote in votes {
+                if let Ok(after) = check(before.as_ref(), &vote) {
+                    for earlier in &signed {
+                        prop_assert!(!slashable(earlier, &vote), "{earlier:?} and {vote:?}");
+                    }
+                    before = Some(after);
+                    signed.push(vote);
+                }
+            }
+            let rising = signed.last().is_none_or(|last| signed.iter().all(|vote| vote.slot <= last.slot));
+            prop_assert!(rising, "the highest slot fell");
+        }
+    }
+}
