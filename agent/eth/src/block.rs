@@ -25,7 +25,7 @@ pub use operations::{
 pub use payload::{ExecutionPayload, ExecutionPayloadHeader, Withdrawal};
 
 /// `BeaconBlock` with the body of some fork.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, TreeHash)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TreeHash)]
 pub struct BeaconBlock<B: Encode + Decode + TreeHash> {
     /// The slot.
     pub slot: u64,
@@ -40,7 +40,7 @@ pub struct BeaconBlock<B: Encode + Decode + TreeHash> {
 }
 
 /// `SignedBeaconBlock` with the body of some fork.
-#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct SignedBlock<B: Encode + Decode + TreeHash> {
     /// What is signed.
     pub message: BeaconBlock<B>,
@@ -49,7 +49,7 @@ pub struct SignedBlock<B: Encode + Decode + TreeHash> {
 }
 
 /// `SignedBlockContents`: a full block with the proofs and blobs that its commitments are of.
-#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct SignedContents<B: Encode + Decode + TreeHash> {
     /// The block.
     pub signed_block: SignedBlock<B>,
@@ -60,7 +60,7 @@ pub struct SignedContents<B: Encode + Decode + TreeHash> {
 }
 
 /// A signed block of any fork and form that is supported.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SignedProposal {
     /// Deneb, full.
     Deneb(Box<SignedContents<DenebBody>>),

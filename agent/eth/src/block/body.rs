@@ -18,7 +18,7 @@ macro_rules! body {
         $(, $(#[$last_doc:meta])* $last:ident: $last_type:ty)?
     ) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Encode, Decode, TreeHash)]
+        #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TreeHash)]
         pub struct $name {
             /// The proposer's contribution to the randomness.
             pub randao_reveal: [u8; 96],

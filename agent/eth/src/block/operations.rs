@@ -8,7 +8,7 @@ use tree_hash_derive::TreeHash;
 use crate::attestation::AttestationData;
 
 /// `Eth1Data`: the proposer's view of the deposit contract.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, TreeHash)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TreeHash)]
 pub struct Eth1Data {
     /// The root of all deposits.
     pub deposit_root: [u8; 32],
@@ -19,7 +19,7 @@ pub struct Eth1Data {
 }
 
 /// `BeaconBlockHeader`.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, TreeHash)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TreeHash)]
 pub struct Header {
     /// The slot.
     pub slot: u64,
@@ -34,7 +34,7 @@ pub struct Header {
 }
 
 /// `SignedBeaconBlockHeader`.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, TreeHash)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TreeHash)]
 pub struct SignedHeader {
     /// What is signed.
     pub message: Header,
@@ -43,7 +43,7 @@ pub struct SignedHeader {
 }
 
 /// `ProposerSlashing`: two blocks of one proposer for one slot.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, TreeHash)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TreeHash)]
 pub struct ProposerSlashing {
     /// One header.
     pub signed_header_1: SignedHeader,
@@ -52,7 +52,7 @@ pub struct ProposerSlashing {
 }
 
 /// `IndexedAttestation`; `N` attesters at most, a number that electra raised.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, TreeHash)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TreeHash)]
 pub struct IndexedAttestation<N: Unsigned + Clone + 'static> {
     /// Who attested.
     pub attesting_indices: VariableList<u64, N>,
@@ -63,7 +63,7 @@ pub struct IndexedAttestation<N: Unsigned + Clone + 'static> {
 }
 
 /// `AttesterSlashing`: two attestations that no honest validator makes both.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, TreeHash)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TreeHash)]
 pub struct AttesterSlashing<N: Unsigned + Clone + 'static> {
     /// One attestation.
     pub attestation_1: IndexedAttestation<N>,
@@ -72,7 +72,7 @@ pub struct AttesterSlashing<N: Unsigned + Clone + 'static> {
 }
 
 /// `DepositData` as a block carries it.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, TreeHash)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TreeHash)]
 pub struct DepositContents {
     /// The validator key.
     pub pubkey: [u8; 48],
@@ -85,7 +85,7 @@ pub struct DepositContents {
 }
 
 /// `Deposit` with its proof.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, TreeHash)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TreeHash)]
 pub struct Deposit {
     /// The branch to the deposit root.
     pub proof: FixedVector<[u8; 32], U33>,
@@ -94,7 +94,7 @@ pub struct Deposit {
 }
 
 /// `VoluntaryExit`.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, TreeHash)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TreeHash)]
 pub struct VoluntaryExit {
     /// The first epoch in which it may be included.
     pub epoch: u64,
@@ -103,7 +103,7 @@ pub struct VoluntaryExit {
 }
 
 /// `SignedVoluntaryExit`.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, TreeHash)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TreeHash)]
 pub struct SignedVoluntaryExit {
     /// What is signed.
     pub message: VoluntaryExit,
@@ -112,7 +112,7 @@ pub struct SignedVoluntaryExit {
 }
 
 /// `SyncAggregate`.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, TreeHash)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TreeHash)]
 pub struct SyncAggregate {
     /// Which members of the sync committee take part.
     pub sync_committee_bits: BitVector<U512>,
@@ -121,7 +121,7 @@ pub struct SyncAggregate {
 }
 
 /// `BLSToExecutionChange`.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, TreeHash)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TreeHash)]
 pub struct BlsToExecutionChange {
     /// The validator's index on the chain.
     pub validator_index: u64,
@@ -132,7 +132,7 @@ pub struct BlsToExecutionChange {
 }
 
 /// `SignedBLSToExecutionChange`.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, TreeHash)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TreeHash)]
 pub struct SignedBlsToExecutionChange {
     /// What is signed.
     pub message: BlsToExecutionChange,
@@ -141,7 +141,7 @@ pub struct SignedBlsToExecutionChange {
 }
 
 /// `ExecutionRequests`: what the execution chain asks of the beacon chain.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, TreeHash)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TreeHash)]
 pub struct ExecutionRequests {
     /// Deposits.
     pub deposits: VariableList<DepositRequest, U8192>,
@@ -152,7 +152,7 @@ pub struct ExecutionRequests {
 }
 
 /// `DepositRequest`.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, TreeHash)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TreeHash)]
 pub struct DepositRequest {
     /// The validator key.
     pub pubkey: [u8; 48],
@@ -167,7 +167,7 @@ pub struct DepositRequest {
 }
 
 /// `WithdrawalRequest`.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, TreeHash)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TreeHash)]
 pub struct WithdrawalRequest {
     /// Who asks.
     pub source_address: [u8; 20],
@@ -178,7 +178,7 @@ pub struct WithdrawalRequest {
 }
 
 /// `ConsolidationRequest`.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, TreeHash)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TreeHash)]
 pub struct ConsolidationRequest {
     /// Who asks.
     pub source_address: [u8; 20],

@@ -7,7 +7,7 @@ use tree_hash::TreeHash as _;
 use tree_hash_derive::TreeHash;
 
 /// `ExecutionPayload`.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, TreeHash)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TreeHash)]
 pub struct ExecutionPayload {
     /// The execution block before.
     pub parent_hash: [u8; 32],
@@ -46,7 +46,7 @@ pub struct ExecutionPayload {
 }
 
 /// `ExecutionPayloadHeader`: the payload with its lists replaced by their roots.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, TreeHash)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TreeHash)]
 pub struct ExecutionPayloadHeader {
     /// The execution block before.
     pub parent_hash: [u8; 32],
@@ -85,7 +85,7 @@ pub struct ExecutionPayloadHeader {
 }
 
 /// `Withdrawal`.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, TreeHash)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TreeHash)]
 pub struct Withdrawal {
     /// Its number.
     pub index: u64,
