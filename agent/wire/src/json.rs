@@ -69,3 +69,9 @@ impl<'de> Deserialize<'de> for Hex {
         hex::decode(digits).map(Self).map_err(D::Error::custom)
     }
 }
+
+impl Serialize for Hex {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("0x{}", hex::encode(&self.0)))
+    }
+}

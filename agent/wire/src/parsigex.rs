@@ -13,7 +13,10 @@ use prost::Message as _;
 use crate::proto::{self, NotProtobuf, for_each_field, occurrences};
 use crate::qbft::{duty_from_proto, duty_to_proto};
 
-pub use payload::{BadPayload, PartialAttestation, Payload};
+pub use payload::{
+    BadPayload, PartialAggregate, PartialAttestation, PartialExit, PartialProposal, PartialRandao, PartialSelection,
+    PartialSyncSelection, Payload, Signed, SignedAt,
+};
 
 /// The partial signatures of one share for one duty. Decoded and bounded; the BLS signatures are not verified.
 #[derive(Clone, Debug, PartialEq, Eq)]

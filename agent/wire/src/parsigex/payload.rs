@@ -1,35 +1,114 @@
-//! What a partial signature signs, by kind of duty (`cluster-wire.md` sections 9.2 and 9.3).
+//! What a partial signature signs, by kind of duty (`cluster-wire.md` sections 9.2 to 9.4).
 
+mod attestation;
 mod json;
+mod signed;
+mod ssz_forms;
 
-use holdfast_eth::AttestationData;
-use holdfast_eth::aggregate::Attestation;
-use holdfast_types::{DutyKind, PartialSignature, ValidatorIndex};
-use ssz::{BitList, BitVector, Decode, Encode};
+use holdfast_eth::SignedRegistration;
+use holdfast_eth::aggregate::{Phase0SignedAggregateAndProof, SignedAggregateAndProof};
+use holdfast_eth::block::{BlockError, SignedProposal};
+use holdfast_eth::sync::{SignedContributionAndProof, SyncCommitteeMessage};
+use holdfast_types::{DutyKind, Epoch, PartialSignature, Slot, ValidatorIndex};
 
-/// What a partial signature signs, by kind of duty. Kinds that the node does not do yet are carried undecoded.
+pub use attestation::PartialAttestation;
+pub use signed::{Signed, SignedAt};
+
+/// What a partial signature signs, by kind of duty.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "attestations are by far the most common; a box for each would be waste")]
 pub enum Payload {
+    /// Duty type 1: a block with its fork's number.
+    Proposal(PartialProposal),
     /// Duty type 2 (section 9.3), Electra and later.
     Attestation(PartialAttestation),
-    /// Any other kind: the bytes as they came.
-    Other(Vec<u8>),
+    /// Duty type 4.
+    Exit(PartialExit),
+    /// Duty type 6. Running nodes do not send it.
+    Registration(Box<SignedRegistration>),
+    /// Duty type 7.
+    Randao(PartialRandao),
+    /// Duty type 8.
+    Selection(PartialSelection),
+    /// Duty type 9.
+    Aggregate(PartialAggregate),
+    /// Duty type 10.
+    SyncMessage(Box<SyncCommitteeMessage>),
+    /// Duty type 11.
+    SyncSelection(PartialSyncSelection),
+    /// Duty type 12.
+    Contribution(Box<SignedContributionAndProof>),
 }
 
-/// A partially signed attestation.
+/// A partially signed block.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PartialAttestation {
-    /// The fork's number (section 8: electra 5, fulu 6).
+pub struct PartialProposal {
+    /// The fork's number (section 8: deneb 4, electra 5, fulu 6).
     pub version: u64,
-    /// The attester, where the payload names it.
-    pub validator: Option<ValidatorIndex>,
-    /// The committee whose bit is set.
-    pub committee: Option<u64>,
-    /// What is attested.
-    pub data: AttestationData,
+    /// The block and its partial signature.
+    pub proposal: SignedProposal,
+}
+
+/// A partially signed exit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartialExit {
+    /// The first epoch in which it may be included.
+    pub epoch: Epoch,
+    /// Who leaves.
+    pub validator: ValidatorIndex,
     /// The partial signature.
     pub signature: PartialSignature,
+}
+
+/// A partial RANDAO reveal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartialRandao {
+    /// The epoch that is signed.
+    pub epoch: Epoch,
+    /// The partial signature.
+    pub signature: PartialSignature,
+}
+
+/// A partial proof of the selection as aggregator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartialSelection {
+    /// Who is selected.
+    pub validator: ValidatorIndex,
+    /// The slot that is signed.
+    pub slot: Slot,
+    /// The partial signature.
+    pub selection_proof: PartialSignature,
+}
+
+/// A partial proof of the selection as sync contributor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartialSyncSelection {
+    /// Who is selected.
+    pub validator: ValidatorIndex,
+    /// The slot that is signed.
+    pub slot: Slot,
+    /// The subcommittee that is signed.
+    pub subcommittee: u64,
+    /// The partial signature.
+    pub selection_proof: PartialSignature,
+}
+
+/// A partially signed aggregate with its proof.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PartialAggregate {
+    /// Of a fork up to deneb.
+    Phase0 {
+        /// The fork's number, 0 to 4; `None` for the bare form that names none.
+        version: Option<u64>,
+        /// The aggregate and its partial signature.
+        signed: Box<Phase0SignedAggregateAndProof>,
+    },
+    /// Electra and later.
+    Electra {
+        /// The fork's number, 5 or 6.
+        version: u64,
+        /// The aggregate and its partial signature.
+        signed: Box<SignedAggregateAndProof>,
+    },
 }
 
 /// What is wrong with a payload. Each is a peer's fault.
@@ -41,6 +120,9 @@ pub enum BadPayload {
     /// A fork that the node does not know, or whose form it no longer takes.
     #[error("payload is of fork version {0}, whose form is not supported here")]
     Version(u64),
+    /// Not a block.
+    #[error("payload is no signed block")]
+    Block(#[from] BlockError),
     /// Neither of the forms that the kind has.
     #[error("payload of {len} bytes is no {what}")]
     Malformed {
@@ -56,17 +138,39 @@ pub enum BadPayload {
 
 impl Payload {
     pub(crate) fn decode(kind: DutyKind, bytes: &[u8]) -> Result<Self, BadPayload> {
-        match kind {
-            DutyKind::Attester => PartialAttestation::decode(bytes).map(Self::Attestation),
-            DutyKind::Signature | DutyKind::BuilderProposer | DutyKind::InfoSync => Err(BadPayload::NotExchanged(kind)),
-            _ => Ok(Self::Other(bytes.to_vec())),
+        let payload = match kind {
+            DutyKind::Proposer => Self::Proposal(ssz_forms::proposal(bytes)?),
+            DutyKind::Attester => Self::Attestation(PartialAttestation::decode(bytes)?),
+            DutyKind::Exit => Self::Exit(json::exit(bytes).or_else(|err| ssz_forms::exit(bytes).ok_or(err))?),
+            DutyKind::BuilderRegistration => Self::Registration(Box::new(json::registration(bytes)?)),
+            DutyKind::Randao => Self::Randao(json::randao(bytes)?),
+            DutyKind::PrepareAggregator => Self::Selection(json::selection(bytes)?),
+            DutyKind::Aggregator => Self::Aggregate(ssz_forms::aggregate(bytes)?),
+            DutyKind::SyncMessage => Self::SyncMessage(Box::new(ssz_forms::sync_message(bytes)?)),
+            DutyKind::PrepareSyncContribution => Self::SyncSelection(json::sync_selection(bytes)?),
+            DutyKind::SyncContribution => Self::Contribution(Box::new(ssz_forms::contribution(bytes)?)),
+            DutyKind::Signature | DutyKind::BuilderProposer | DutyKind::InfoSync => {
+                return Err(BadPayload::NotExchanged(kind));
+            }
+        };
+        if payload.signature() == PartialSignature::default() {
+            return Err(BadPayload::ZeroSignature);
         }
+        Ok(payload)
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
         match self {
+            Self::Proposal(proposal) => ssz_forms::encode_proposal(proposal),
             Self::Attestation(attestation) => attestation.encode(),
-            Self::Other(bytes) => bytes.clone(),
+            Self::Exit(exit) => json::encode_exit(exit),
+            Self::Registration(registration) => json::encode_registration(registration),
+            Self::Randao(randao) => json::encode_randao(randao),
+            Self::Selection(selection) => json::encode_selection(selection),
+            Self::Aggregate(aggregate) => ssz_forms::encode_aggregate(aggregate),
+            Self::SyncMessage(message) => ssz::Encode::as_ssz_bytes(&**message),
+            Self::SyncSelection(selection) => json::encode_sync_selection(selection),
+            Self::Contribution(contribution) => ssz::Encode::as_ssz_bytes(&**contribution),
         }
     }
 
@@ -74,84 +178,26 @@ impl Payload {
     #[must_use]
     pub fn signature(&self) -> PartialSignature {
         match self {
+            Self::Proposal(proposal) => PartialSignature(*proposal.proposal.signature()),
             Self::Attestation(attestation) => attestation.signature,
-            Self::Other(_) => PartialSignature::default(),
+            Self::Exit(exit) => exit.signature,
+            Self::Registration(registration) => PartialSignature(registration.signature.0),
+            Self::Randao(randao) => randao.signature,
+            Self::Selection(selection) => selection.selection_proof,
+            Self::Aggregate(PartialAggregate::Phase0 { signed, .. }) => PartialSignature(signed.signature),
+            Self::Aggregate(PartialAggregate::Electra { signed, .. }) => PartialSignature(signed.signature),
+            Self::SyncMessage(message) => PartialSignature(message.signature),
+            Self::SyncSelection(selection) => selection.selection_proof,
+            Self::Contribution(contribution) => PartialSignature(contribution.signature),
         }
     }
 }
 
-impl PartialAttestation {
-    /// The SSZ form with its header: aggregation bits empty and one committee bit, as the reference builds it.
-    fn encode(&self) -> Vec<u8> {
-        let mut committee_bits = BitVector::new();
-        if let Some(committee) = self.committee.and_then(|index| usize::try_from(index).ok()) {
-            // A committee beyond 63 has no bit. Only what is signed counts, and the bits are not.
-            let _ = committee_bits.set(committee, true);
-        }
-        let attestation = Attestation {
-            aggregation_bits: BitList::with_capacity(0).expect("no bits are within any limit"),
-            data: self.data,
-            signature: self.signature.0,
-            committee_bits,
-        };
-        let mut bytes = self.version.to_le_bytes().to_vec();
-        if let Some(validator) = self.validator {
-            bytes.extend_from_slice(&validator.0.to_le_bytes());
-        }
-        let offset = if self.validator.is_some() { WITH_INDEX_LEN } else { WITHOUT_INDEX_LEN };
-        bytes.extend_from_slice(&(offset as u32).to_le_bytes());
-        attestation.ssz_append(&mut bytes);
-        bytes
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, BadPayload> {
-        let decoded = Self::from_ssz(bytes).or_else(|err| match json::attestation(bytes) {
-            Some(decoded) => decoded,
-            None => Err(err),
-        })?;
-        if decoded.signature == PartialSignature::default() {
-            return Err(BadPayload::ZeroSignature);
-        }
-        Ok(decoded)
-    }
-
-    fn from_ssz(bytes: &[u8]) -> Result<Self, BadPayload> {
-        let malformed = || BadPayload::Malformed { what: "partially signed attestation", len: bytes.len() };
-        let version = u64::from_le_bytes(*bytes.first_chunk().ok_or_else(malformed)?);
-        let offset = |at: usize| bytes.get(at..)?.first_chunk().map(|four| u32::from_le_bytes(*four) as usize);
-        let (validator, body) = if offset(WITH_INDEX_LEN - 4) == Some(WITH_INDEX_LEN) {
-            let index = bytes.get(8..).and_then(<[u8]>::first_chunk).ok_or_else(malformed)?;
-            (Some(ValidatorIndex(u64::from_le_bytes(*index))), &bytes[WITH_INDEX_LEN..])
-        } else if offset(WITHOUT_INDEX_LEN - 4) == Some(WITHOUT_INDEX_LEN) {
-            (None, &bytes[WITHOUT_INDEX_LEN..])
-        } else {
-            return Err(malformed());
-        };
-        check_version(version)?;
-        let attestation = Attestation::from_ssz_bytes(body).map_err(|_| malformed())?;
-        Ok(Self::from_container(version, validator, &attestation))
-    }
-
-    fn from_container(version: u64, validator: Option<ValidatorIndex>, attestation: &Attestation) -> Self {
-        let mut committees = attestation.committee_bits.iter().enumerate().filter(|(_, set)| *set);
-        let committee = match (committees.next(), committees.next()) {
-            (Some((index, _)), None) => Some(index as u64),
-            _ => None,
-        };
-        let signature = PartialSignature(attestation.signature);
-        Self { version, validator, committee, data: attestation.data, signature }
-    }
-}
-
-/// Electra and fulu, which share their form. Earlier forks are over on every network that a cluster can be made for.
+/// Electra and fulu, which share the form of their attestations. Earlier forks are over on every network that a cluster
+/// can be made for.
 fn check_version(version: u64) -> Result<(), BadPayload> {
     if (5..=6).contains(&version) { Ok(()) } else { Err(BadPayload::Version(version)) }
 }
-
-/// Version, validator index, offset.
-const WITH_INDEX_LEN: usize = 20;
-/// Version, offset.
-const WITHOUT_INDEX_LEN: usize = 12;
 
 #[cfg(test)]
 mod tests;
