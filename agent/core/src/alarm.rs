@@ -3,7 +3,6 @@
 use holdfast_types::{DutyId, DutyKind, OperatorIndex, ShareIndex, ValidatorPublic};
 use holdfast_wire::qbft::MsgKind;
 
-use crate::duty::attester::DecidedFault;
 use crate::qbft::Refused;
 
 /// What a peer did that no honest peer does. Its message, or the part of it that is wrong, was dropped.
@@ -92,16 +91,6 @@ pub enum Alarm {
         /// The validator.
         validator: ValidatorPublic,
     },
-    /// The cluster decided something that we do not sign.
-    ///
-    /// Reason: a quorum voted for it, so more operators than can fail run something else than we do.
-    #[error("duty {duty}: the cluster decided what this node does not sign: {fault}")]
-    DecidedUnusable {
-        /// The duty.
-        duty: DutyId,
-        /// What is wrong with it.
-        fault: DecidedFault,
-    },
     /// Our own partial signature does not verify.
     ///
     /// Reason: the vault checks its shares at import, so its share and the lock must have parted since.
@@ -135,10 +124,7 @@ impl Alarm {
     #[must_use]
     pub const fn duty(&self) -> DutyId {
         match self {
-            Self::CombineFailed { duty, .. }
-            | Self::DecidedUnusable { duty, .. }
-            | Self::OwnPartialInvalid { duty, .. }
-            | Self::Twin { duty, .. } => *duty,
+            Self::CombineFailed { duty, .. } | Self::OwnPartialInvalid { duty, .. } | Self::Twin { duty, .. } => *duty,
         }
     }
 

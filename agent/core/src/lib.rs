@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod alarm;
+mod consensus;
 mod duty;
 pub mod io;
 mod node;
@@ -12,8 +13,9 @@ pub mod partials;
 pub mod qbft;
 mod readiness;
 mod retry;
+mod schedule;
 mod setup;
+mod tracker;
 
-pub use duty::attester::DecidedFault;
-pub use node::Node;
+pub use node::{Load, Node};
 pub use setup::{Setup, SetupError, ValidatorShares};

@@ -122,7 +122,8 @@ impl PartialStore {
         partial: PartialAttestation,
     ) -> Result<(), PeerFault> {
         let object = partial.data.hash_tree_root();
-        let known = self.duties.get(&duty).and_then(|of_duty| of_duty.validators.get(&validator)?.partials.get(&operator));
+        let known =
+            self.duties.get(&duty).and_then(|of_duty| of_duty.validators.get(&validator)?.partials.get(&operator));
         if let Some(known) = known {
             let same = known.object == object && known.partial.signature == partial.signature;
             return if same { Ok(()) } else { Err(PeerFault::ConflictingPartial { duty, validator }) };
@@ -191,11 +192,6 @@ impl PartialStore {
     /// How many partials are held, for the memory bound.
     pub(crate) fn len(&self) -> usize {
         self.held.values().sum()
-    }
-
-    /// Whether a job of a duty is under way.
-    pub(crate) fn in_flight(&self, duty: DutyId) -> bool {
-        self.duties.get(&duty).is_some_and(|of_duty| of_duty.in_flight)
     }
 }
 
@@ -275,8 +271,7 @@ impl OfValidator {
     }
 
     fn whole(&self, verdict: &Verdict, signature: Signature) -> Option<Whole> {
-        let mut good =
-            self.partials.values().filter(|held| held.object == verdict.object && held.state == State::Good);
+        let mut good = self.partials.values().filter(|held| held.object == verdict.object && held.state == State::Good);
         let data = good.clone().next()?.partial.data;
         let said = good.find_map(|held| held.partial.validator.zip(held.partial.committee));
         Some(Whole { validator: verdict.validator, data, signature, said })

@@ -53,10 +53,6 @@ impl Retry {
         self.state = State::Due(now.plus(grown.min(self.longest_ms)));
     }
 
-    pub(crate) fn is_in_flight(&self) -> bool {
-        self.state == State::InFlight
-    }
-
     pub(crate) fn is_idle(&self) -> bool {
         self.state == State::Idle
     }
@@ -82,7 +78,7 @@ mod tests {
         assert!(!retry.take_due(Millis(9)));
         assert!(retry.take_due(Millis(10)));
         retry.ask_at(Millis(11));
-        assert!(!retry.take_due(Millis(11)) && retry.is_in_flight());
+        assert!(!retry.take_due(Millis(11)) && !retry.is_idle());
         retry.failed(Millis(20));
         assert_eq!(retry.wake(), Some(Millis(270)));
     }

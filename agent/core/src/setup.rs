@@ -146,6 +146,12 @@ impl Cluster {
         gate::duty_deadline(duty, &self.chain).unwrap_or(Millis(u64::MAX))
     }
 
+    /// Whether we vote on a duty: not when it began before this boot. Then an earlier run of this node may have voted on
+    /// it, and a vote that contradicts it would make us a faulty operator.
+    pub(crate) fn takes_part(&self, duty: DutyId) -> bool {
+        self.duty_start(duty) >= self.boot
+    }
+
     /// The slot now; slot 0 before genesis.
     pub(crate) fn slot_now(&self, now: Millis) -> Slot {
         self.chain.slot_at(now).unwrap_or_default()

@@ -17,7 +17,7 @@ use crate::setup::Cluster;
 
 /// Why attestation data, or a decided value, is not signed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DecidedFault {
+pub(crate) enum DecidedFault {
     /// It contradicts itself or the duty.
     #[error("attestation data of validator {} does not fit the slot: {rule}", validator.short())]
     Data {
@@ -46,10 +46,14 @@ pub(crate) struct AttesterRun {
     duty: DutyId,
     /// The duties of our validators as our own beacon node has them.
     resolved: BTreeMap<ValidatorPublic, AttesterDuty>,
+    takes_part: bool,
+    begun: bool,
     fetch: Retry,
     data: Option<AttestationData>,
     proposed: bool,
     decided: Option<BTreeMap<ValidatorPublic, AttesterValue>>,
+    /// Why other entries of the decision are not signed.
+    refused: Vec<String>,
     /// What the vault was asked for, and has not answered.
     signing: BTreeMap<ValidatorPublic, AttestationData>,
     asked: bool,
@@ -57,35 +61,69 @@ pub(crate) struct AttesterRun {
     ready: Vec<SingleAttestation>,
     /// How many of the ready ones are under way.
     under_way: usize,
-    submitted: BTreeSet<ValidatorIndex>,
 }
 
 impl AttesterRun {
-    /// A duty that has not begun.
-    pub(crate) fn new(cluster: &Cluster, duty: DutyId, resolved: BTreeMap<ValidatorPublic, AttesterDuty>) -> Self {
+    /// A duty that has not begun. With `takes_part` it begins in time, and without it others do it: their decisions are
+    /// signed and their partials combined.
+    pub(crate) fn new(
+        cluster: &Cluster,
+        duty: DutyId,
+        resolved: BTreeMap<ValidatorPublic, AttesterDuty>,
+        takes_part: bool,
+    ) -> Self {
         let longest_ms = cluster.chain.slot_ms;
         let mut fetch = Retry::new(FETCH_AGAIN_MS, longest_ms);
-        if !resolved.is_empty() {
+        if takes_part && !resolved.is_empty() {
             fetch.ask_at(cluster.duty_start(duty));
         }
         Self {
             duty,
             resolved,
+            takes_part,
+            begun: false,
             fetch,
             data: None,
             proposed: false,
             decided: None,
+            refused: Vec::new(),
             signing: BTreeMap::new(),
             asked: false,
             submit: Retry::new(SUBMIT_AGAIN_MS, longest_ms),
             ready: Vec::new(),
             under_way: 0,
-            submitted: BTreeSet::new(),
         }
     }
 
-    pub(crate) fn resolved(&self) -> &BTreeMap<ValidatorPublic, AttesterDuty> {
-        &self.resolved
+    /// The validators that have this duty by our own beacon node.
+    pub(crate) fn resolved_validators(&self) -> BTreeSet<ValidatorPublic> {
+        self.resolved.keys().copied().collect()
+    }
+
+    /// Takes the duties as they are now, before or after a change of the chain; not once we proposed.
+    pub(crate) fn resolve(&mut self, cluster: &Cluster, resolved: BTreeMap<ValidatorPublic, AttesterDuty>) {
+        if self.proposed || self.decided.is_some() {
+            return;
+        }
+        self.resolved = resolved;
+        if self.takes_part && !self.resolved.is_empty() && self.data.is_none() && self.fetch.is_idle() {
+            self.fetch.ask_at(cluster.duty_start(self.duty));
+        }
+    }
+
+    /// Whether, from its start on, there is something to begin: the duty, or the proposal for it.
+    pub(crate) fn has_to_begin(&self) -> bool {
+        let open = !self.begun || (self.data.is_some() && !self.proposed);
+        self.takes_part && self.decided.is_none() && !self.resolved.is_empty() && open
+    }
+
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Begins the duty; `true` the first time.
+    pub(crate) fn begin(&mut self) -> bool {
+        !std::mem::replace(&mut self.begun, true)
     }
 
     /// The head moved to this very slot: there is nothing better to wait for.
@@ -93,7 +131,7 @@ impl AttesterRun {
     /// The first question fixes the answer of some beacon nodes for the whole slot, so it is asked here or at the
     /// duty's start, and once it was answered never again.
     pub(crate) fn on_head(&mut self, now: Millis) {
-        if !self.resolved.is_empty() && self.data.is_none() && self.decided.is_none() {
+        if self.takes_part && !self.resolved.is_empty() && self.data.is_none() && self.decided.is_none() {
             self.fetch.ask_at(now);
         }
     }
@@ -109,7 +147,7 @@ impl AttesterRun {
         }
     }
 
-    /// Takes the beacon node's data; `false` when it is of no use, and is asked for again.
+    /// Takes the beacon node's data. When it is of no use it is asked for again; the error is the rule that it breaks.
     pub(crate) fn take_data(
         &mut self,
         cluster: &Cluster,
@@ -144,20 +182,22 @@ impl AttesterRun {
         Some(Value::DataSet(self.resolved.values().map(entry).collect()))
     }
 
-    /// Takes what the cluster decided; gives the entries that are not signed, with the reason.
+    /// Takes what the cluster decided. What may be signed of it waits for the vault, the rest is refused.
     ///
-    /// Each entry is judged on its own: validators do not suffer for each other.
-    pub(crate) fn decide(&mut self, cluster: &Cluster, value: &Value) -> Vec<DecidedFault> {
-        if self.decided.is_some() {
-            return Vec::new();
+    /// Consensus does not look into values, so one bad leader is enough for a bad one. Each entry is judged on its own:
+    /// validators do not suffer for each other.
+    pub(crate) fn decide(&mut self, cluster: &Cluster, value: &Value) {
+        if self.decided.is_none() {
+            let (good, faults) = check_value(cluster, self.duty.slot, value, &self.resolved);
+            self.decided = Some(good);
+            self.refused = faults.iter().map(ToString::to_string).collect();
         }
-        let (good, faults) = check_value(cluster, self.duty.slot, value, &self.resolved);
-        self.decided = Some(good);
-        faults
     }
 
-    pub(crate) fn is_decided(&self) -> bool {
-        self.decided.is_some()
+    /// The refusals that no answer of the vault will carry, because there is nothing to ask it for.
+    pub(crate) fn take_refused(&mut self) -> Option<Vec<String>> {
+        let nothing_to_sign = self.decided.as_ref().is_some_and(BTreeMap::is_empty);
+        (nothing_to_sign && !self.refused.is_empty()).then(|| std::mem::take(&mut self.refused))
     }
 
     /// The validators that the decision is about.
@@ -185,7 +225,7 @@ impl AttesterRun {
         cluster: &Cluster,
         results: Vec<(ValidatorPublic, Result<PartialSignature, String>)>,
     ) -> (Vec<(ValidatorPublic, PartialAttestation)>, Vec<String>) {
-        let (mut signed, mut refused) = (Vec::new(), Vec::new());
+        let (mut signed, mut refused) = (Vec::new(), std::mem::take(&mut self.refused));
         for (validator, result) in results {
             let Some(data) = self.signing.remove(&validator) else { continue };
             match result {
@@ -224,19 +264,13 @@ impl AttesterRun {
             self.submit.failed(now);
             return 0;
         }
-        let done: Vec<SingleAttestation> = self.ready.drain(..self.under_way.min(self.ready.len())).collect();
+        let done = self.ready.drain(..self.under_way.min(self.ready.len())).count();
         self.under_way = 0;
         self.submit.succeeded();
-        self.submitted.extend(done.iter().map(|attestation| attestation.attester_index));
         if !self.ready.is_empty() {
             self.submit_soon(now);
         }
-        done.len()
-    }
-
-    /// Whether a question is out to the vault or to the beacon node, or an attestation waits to be submitted.
-    pub(crate) fn is_under_way(&self) -> bool {
-        !self.signing.is_empty() || !self.ready.is_empty()
+        done
     }
 
     pub(crate) fn next_wake(&self) -> Option<Millis> {
