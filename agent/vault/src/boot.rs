@@ -159,8 +159,8 @@ mod tests {
         assert_eq!(steps, [4, 2], "a step was added: does the test's own list need it too?");
     }
 
-    #[test]
-    fn a_booted_vault_serves_until_it_is_stopped() {
+    /// Boots a vault in a thread, with a test as its client.
+    fn booted(test: impl FnOnce(&mut Client)) {
         let place = tempfile::tempdir().unwrap();
         let options = Options {
             state: place.path().join("state"),
@@ -169,22 +169,54 @@ mod tests {
         };
         let socket = options.socket.clone();
         let (stopped, stop) = io::pipe().unwrap();
+        let (ready, booted) = std::sync::mpsc::sync_channel(1);
         let serving = std::thread::spawn(move || {
             let tpm: OpenTpm = Box::new(|| Ok(Box::new(SimTpm::new(1))));
             let Booted { mut vault, server } = run(UNCONFINED, options, tpm).unwrap();
+            ready.send(()).unwrap();
             server.serve(stopped.as_fd(), &mut |request| vault.answer(request)).unwrap();
         });
-        let mut client = loop {
-            match Client::connect(&socket) {
-                Ok(client) => break client,
-                Err(_) => std::thread::yield_now(),
-            }
-        };
-        let status = client.status().unwrap();
-        assert!(status.emulated_tpm && status.closed.is_none() && status.validators.is_empty());
+        booted.recv().unwrap();
+        test(&mut Client::connect(&socket).unwrap());
         drop(stop);
         serving.join().unwrap();
         assert!(!socket.exists());
+    }
+
+    #[test]
+    fn a_booted_vault_serves_until_it_is_stopped() {
+        booted(|client| {
+            let status = client.status().unwrap();
+            assert!(status.emulated_tpm && status.closed.is_none() && status.validators.is_empty());
+        });
+    }
+
+    #[cfg(feature = "danger_emulated_tpm")]
+    #[test]
+    fn shares_come_in_and_signatures_go_out_by_the_socket() {
+        use holdfast_types::{LockHash, ShareIndex, ValidatorPublic};
+        use holdfast_vault_client::{AttestationToSign, DangerImport, DangerShare, IdentityKey, SigningRefused};
+
+        use crate::testing::{attestation, chain};
+
+        let validator = ValidatorPublic([4; 48]);
+        let import = DangerImport {
+            lock_hash: LockHash([5; 32]),
+            chain: chain(),
+            identity: IdentityKey([6; 32]),
+            share_index: ShareIndex(1),
+            shares: vec![DangerShare { validator, secret: [7; 32] }],
+        };
+        booted(|client| {
+            client.danger_import(import).unwrap();
+            assert_eq!(client.status().unwrap().validators, [validator]);
+            let early = AttestationToSign { validator, data: attestation(100, 2) };
+            let mut late = early;
+            late.data.slot.0 = u64::MAX;
+            let answers = client.sign_attestations(vec![early, late]).unwrap();
+            assert!(answers[0].is_ok());
+            assert!(matches!(answers[1], Err(SigningRefused::OutOfRange { .. })));
+        });
     }
 
     #[test]

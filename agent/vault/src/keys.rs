@@ -115,7 +115,8 @@ impl Keys {
         IdentityKey(*self.slot(IDENTITY_SLOT))
     }
 
-    /// Signs what the history has recorded, and nothing else.
+    /// Signs what the history has recorded, and nothing else. Fails only for a share that is not here or no key, which
+    /// neither the import nor the caller lets through.
     pub(crate) fn sign(&self, proof: &Recorded, root: &HashedRoot) -> Result<PartialSignature, InvalidSecret> {
         let slot = *self.slots.get(proof.validator()).ok_or(InvalidSecret)?;
         let signed = holdfast_bls::sign_with(self.slot(slot), root);

@@ -81,47 +81,52 @@ impl Server {
         let mut rate = Rate::full(Instant::now());
         loop {
             let now = Instant::now();
-            connections.retain(|connection| connection.deadline().is_none_or(|deadline| now < deadline));
+            hang_up_on_the_late(&mut connections, now);
             let wait = rate.wait(now);
             let deadlines = connections.iter().filter_map(Connection::deadline);
             let wake = deadlines.map(|deadline| deadline - now).chain(wait).min();
-            let ready = self.poll(stop, &connections, wait.is_some(), wake)?;
+            // A client over the rate is not even looked at: one that hung up would wake the loop all the time.
+            let watched: Vec<_> =
+                connections.iter().map(|connection| wait.is_none() || connection.is_answering()).collect();
+            let ready = self.poll(stop, &connections, &watched, wake)?;
             let now = Instant::now();
-            if ready[0] {
+            if ready.stop {
                 return Ok(());
             }
-            let mut looked_at = ready[2..].iter();
+            let mut looked_at = ready.connections.into_iter();
             connections.retain_mut(|connection| {
-                !looked_at.next().is_some_and(|ready| *ready) || turn(connection, &mut rate, answer, now)
+                !looked_at.next().unwrap_or(false) || turn(connection, &mut rate, answer, now)
             });
-            if ready[1] {
+            if ready.listener {
                 self.accept(&mut connections, now);
             }
         }
     }
 
-    /// Waits until something is ready: the stop, the listener, then each connection. A client over the rate is not read.
+    /// Waits until something is ready, of the connections among those that are watched.
     fn poll(
         &self,
         stop: BorrowedFd<'_>,
         connections: &[Connection],
-        throttled: bool,
+        watched: &[bool],
         wake: Option<Duration>,
-    ) -> Result<Vec<bool>, ServerError> {
-        let interest = |connection: &Connection| match (connection.is_answering(), throttled) {
-            (true, _) => PollFlags::POLLOUT,
-            (false, true) => PollFlags::empty(),
-            (false, false) => PollFlags::POLLIN,
-        };
+    ) -> Result<Ready, ServerError> {
         let mut fds = vec![PollFd::new(stop, PollFlags::POLLIN), PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
-        fds.extend(connections.iter().map(|connection| PollFd::new(connection.stream().as_fd(), interest(connection))));
+        for (connection, _) in connections.iter().zip(watched).filter(|(_, watched)| **watched) {
+            let interest = if connection.is_answering() { PollFlags::POLLOUT } else { PollFlags::POLLIN };
+            fds.push(PollFd::new(connection.stream().as_fd(), interest));
+        }
         // Rounded up, so that the loop does not spin for the last part of a millisecond.
         let wake = wake.map(|wait| wait + Duration::from_millis(1));
         let timeout = wake.map_or(PollTimeout::NONE, |wait| PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX));
         match poll(&mut fds, timeout) {
-            Ok(_) | Err(Errno::EINTR) => Ok(fds.iter().map(|fd| fd.any().unwrap_or(true)).collect()),
-            Err(err) => Err(ServerError::Wait(err)),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(err) => return Err(ServerError::Wait(err)),
         }
+        let mut ready = fds.iter().map(|fd| fd.any().unwrap_or(true));
+        let mut next = || ready.next().unwrap_or(false);
+        let (stop, listener) = (next(), next());
+        Ok(Ready { stop, listener, connections: watched.iter().map(|watched| *watched && next()).collect() })
     }
 
     /// Takes one new connection. When all places are taken, the one that was silent longest makes room.
@@ -155,6 +160,17 @@ impl Drop for Server {
             tracing::warn!(%error, path = %self.path.display(), "cannot remove the socket");
         }
     }
+}
+
+fn hang_up_on_the_late(connections: &mut Vec<Connection>, now: Instant) {
+    connections.retain(|connection| connection.deadline().is_none_or(|deadline| now < deadline));
+}
+
+/// What woke the loop.
+struct Ready {
+    stop: bool,
+    listener: bool,
+    connections: Vec<bool>,
 }
 
 /// Lets one connection go on by at most one request. `false` when it is over.

@@ -84,6 +84,23 @@ fn half_a_request_blocks_nobody() {
 }
 
 #[test]
+fn who_stops_in_the_middle_of_a_frame_loses_the_connection_and_who_is_idle_does_not() {
+    let now = Instant::now();
+    let (mut stuck, served) = UnixStream::pair().unwrap();
+    let (_idle, also_served) = UnixStream::pair().unwrap();
+    let mut connections = vec![Connection::new(served, now).unwrap(), Connection::new(also_served, now).unwrap()];
+    stuck.write_all(&[0]).unwrap();
+    for connection in &mut connections {
+        assert!(matches!(connection.advance(now), Progress::Waiting));
+    }
+    hang_up_on_the_late(&mut connections, now + Duration::from_secs(1));
+    assert_eq!(connections.len(), 2);
+    hang_up_on_the_late(&mut connections, now + Duration::from_secs(10));
+    assert_eq!(connections.len(), 1);
+    assert_eq!(stuck.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
 fn more_connections_than_places_push_out_the_silent_ones() {
     let running = Running::own();
     let idle: Vec<_> = (0..3 * CONNECTIONS_MAX).map(|_| UnixStream::connect(&running.path).unwrap()).collect();
@@ -162,5 +179,18 @@ fn a_flood_is_served_in_the_end() {
     for _ in 0..RATE_BURST + 2 {
         assert_eq!(client.identity_key().unwrap().0, [7; 32]);
     }
+    running.stop();
+}
+
+#[test]
+fn clients_that_ask_and_hang_up_do_not_pass_the_rate() {
+    let running = Running::own();
+    let request = codec::encode_request(&Request::Status).unwrap();
+    for _ in 0..RATE_BURST + 8 {
+        // Some are pushed out before they are read, which is as good.
+        UnixStream::connect(&running.path).unwrap().write_all(&request).unwrap();
+    }
+    running.is_served();
+    assert!(running.served.load(Ordering::Relaxed) <= usize::try_from(RATE_BURST).unwrap() + 9);
     running.stop();
 }
