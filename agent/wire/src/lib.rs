@@ -13,6 +13,7 @@ mod json;
 pub mod k1;
 pub mod parsigex;
 pub mod peerinfo;
+pub mod priority;
 mod proto;
 pub mod protocol;
 pub mod qbft;

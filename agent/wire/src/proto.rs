@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 /// `core.corepb.v1.Duty`.
-#[derive(Clone, Copy, PartialEq, prost::Message)]
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub(crate) struct Duty {
     #[prost(uint64, tag = "1")]
     pub(crate) slot: u64,
@@ -16,21 +16,21 @@ pub(crate) struct Duty {
 }
 
 /// `core.corepb.v1.UnsignedDataSet`.
-#[derive(Clone, PartialEq, prost::Message)]
+#[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(crate) struct UnsignedDataSet {
     #[prost(btree_map = "string, bytes", tag = "1")]
     pub(crate) set: BTreeMap<String, Vec<u8>>,
 }
 
 /// `core.corepb.v1.ParSignedDataSet`.
-#[derive(Clone, PartialEq, prost::Message)]
+#[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(crate) struct ParSignedDataSet {
     #[prost(btree_map = "string, message", tag = "1")]
     pub(crate) set: BTreeMap<String, ParSignedData>,
 }
 
 /// `core.corepb.v1.ParSignedData`.
-#[derive(Clone, PartialEq, prost::Message)]
+#[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(crate) struct ParSignedData {
     #[prost(bytes = "vec", tag = "1")]
     pub(crate) data: Vec<u8>,
@@ -41,7 +41,7 @@ pub(crate) struct ParSignedData {
 }
 
 /// `core.corepb.v1.ParSigExMsg`.
-#[derive(Clone, PartialEq, prost::Message)]
+#[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(crate) struct ParSigExMsg {
     #[prost(message, optional, tag = "1")]
     pub(crate) duty: Option<Duty>,
@@ -50,7 +50,7 @@ pub(crate) struct ParSigExMsg {
 }
 
 /// `core.corepb.v1.QBFTMsg`.
-#[derive(Clone, PartialEq, prost::Message)]
+#[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(crate) struct QbftMsg {
     #[prost(int64, tag = "1")]
     pub(crate) kind: i64,
@@ -71,7 +71,7 @@ pub(crate) struct QbftMsg {
 }
 
 /// `core.corepb.v1.QBFTConsensusMsg`.
-#[derive(Clone, PartialEq, prost::Message)]
+#[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(crate) struct QbftConsensusMsg {
     #[prost(message, optional, tag = "1")]
     pub(crate) msg: Option<QbftMsg>,
@@ -82,7 +82,7 @@ pub(crate) struct QbftConsensusMsg {
 }
 
 /// `google.protobuf.Any`.
-#[derive(Clone, PartialEq, prost::Message)]
+#[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(crate) struct Any {
     #[prost(string, tag = "1")]
     pub(crate) type_url: String,
@@ -91,14 +91,14 @@ pub(crate) struct Any {
 }
 
 /// `google.protobuf.Value`, of which only the string is ever used here.
-#[derive(Clone, PartialEq, prost::Message)]
+#[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(crate) struct StringValue {
     #[prost(string, optional, tag = "3")]
     pub(crate) string_value: Option<String>,
 }
 
 /// `core.corepb.v1.PriorityMsg`.
-#[derive(Clone, PartialEq, prost::Message)]
+#[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(crate) struct PriorityMsg {
     #[prost(message, optional, tag = "1")]
     pub(crate) duty: Option<Duty>,
@@ -111,7 +111,7 @@ pub(crate) struct PriorityMsg {
 }
 
 /// `core.corepb.v1.PriorityTopicProposal`.
-#[derive(Clone, PartialEq, prost::Message)]
+#[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(crate) struct PriorityTopicProposal {
     #[prost(message, optional, tag = "1")]
     pub(crate) topic: Option<Any>,
@@ -120,7 +120,7 @@ pub(crate) struct PriorityTopicProposal {
 }
 
 /// `core.corepb.v1.PriorityResult`.
-#[derive(Clone, PartialEq, prost::Message)]
+#[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(crate) struct PriorityResult {
     #[prost(message, repeated, tag = "1")]
     pub(crate) msgs: Vec<PriorityMsg>,
@@ -129,7 +129,7 @@ pub(crate) struct PriorityResult {
 }
 
 /// `core.corepb.v1.PriorityTopicResult`.
-#[derive(Clone, PartialEq, prost::Message)]
+#[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(crate) struct PriorityTopicResult {
     #[prost(message, optional, tag = "1")]
     pub(crate) topic: Option<Any>,
@@ -138,7 +138,7 @@ pub(crate) struct PriorityTopicResult {
 }
 
 /// `core.corepb.v1.PriorityScoredResult`.
-#[derive(Clone, PartialEq, prost::Message)]
+#[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(crate) struct PriorityScoredResult {
     #[prost(message, optional, tag = "1")]
     pub(crate) priority: Option<Any>,
@@ -147,7 +147,7 @@ pub(crate) struct PriorityScoredResult {
 }
 
 /// `app.peerinfo.peerinfopb.v1.PeerInfo`.
-#[derive(Clone, PartialEq, prost::Message)]
+#[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(crate) struct PeerInfo {
     #[prost(string, tag = "1")]
     pub(crate) charon_version: String,
@@ -168,7 +168,7 @@ pub(crate) struct PeerInfo {
 }
 
 /// `google.protobuf.Timestamp`.
-#[derive(Clone, Copy, PartialEq, prost::Message)]
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub(crate) struct Timestamp {
     #[prost(int64, tag = "1")]
     pub(crate) seconds: i64,
