@@ -27,13 +27,17 @@ const {getApi, BeaconRestApiServer} = await lib("api/index.js");
 const {initializeExecutionEngine} = await lib("execution/index.js");
 const {Clock, ClockEvent} = await lib("util/clock.js");
 
-// Every fork up to Fulu from genesis on; later ones never.
-const forkEpochs = Object.fromEntries(
-  ["ALTAIR", "BELLATRIX", "CAPELLA", "DENEB", "ELECTRA", "FULU", "GLOAS", "HEZE"].map((fork, i) => [fork + "_FORK_EPOCH", i <= 5 ? 0 : Infinity])
-);
+// Every fork up to Fulu from genesis on, later ones never. The versions are this chain's own, so that nothing signed here
+// can ever hold elsewhere; their first byte counts the forks, as on mainnet.
+const FORKS = ["GENESIS", "ALTAIR", "BELLATRIX", "CAPELLA", "DENEB", "ELECTRA", "FULU", "GLOAS", "HEZE"];
+const forks = {};
+FORKS.forEach((fork, i) => {
+  forks[fork + "_FORK_VERSION"] = Uint8Array.of(i, 0x48, 0x4f, 0x4c);
+  if (i > 0) forks[fork + "_FORK_EPOCH"] = i <= 6 ? 0 : Infinity;
+});
 const forkConfig = createChainForkConfig({
   ...mainnetChainConfig,
-  ...forkEpochs,
+  ...forks,
   CONFIG_NAME: "holdfast-local",
   TERMINAL_TOTAL_DIFFICULTY: 0n,
   SLOT_DURATION_MS: slotMs,

@@ -1,3 +1,16 @@
 //! The daemon: beacon, peer, vault and API edges around one loop.
+//!
+//! It faces the network and holds no share: what is to be signed goes to the vault, and what comes back is a partial
+//! signature.
 
 #![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod config;
+pub mod log;
+
+pub mod run;
+
+pub mod board;
+pub mod edge;
+pub mod metrics;

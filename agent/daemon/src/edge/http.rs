@@ -1,0 +1,83 @@
+//! The loopback listener: `/livez`, `/readyz`, `/metrics`, and the read-only part of the API.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use axum::{Json, Router};
+use holdfast_api::{DutyList, Status};
+use holdfast_types::Mode;
+use serde::Deserialize;
+use tokio::net::TcpListener;
+
+use crate::board::Board;
+use crate::metrics::Metrics;
+
+/// Why the listener cannot be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} for health and metrics: is another daemon running, or the port taken")]
+pub struct ListenError {
+    /// The address.
+    pub address: SocketAddr,
+    /// What the system said.
+    #[source]
+    pub err: io::Error,
+}
+
+/// Starts to serve. Ends with the runtime.
+///
+/// # Errors
+/// When the address is taken.
+pub async fn start(address: SocketAddr, board: Arc<Board>, metrics: Arc<Metrics>) -> Result<SocketAddr, ListenError> {
+    let listener = TcpListener::bind(address).await.map_err(|err| ListenError { address, err })?;
+    let bound = listener.local_addr().map_err(|err| ListenError { address, err })?;
+    let router = Router::new()
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(text_metrics))
+        .route("/v1/status", get(status))
+        .route("/v1/duties", get(duties))
+        .with_state(Shared { board, metrics });
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, router).await {
+            tracing::error!(%error, "the health listener ended");
+        }
+    });
+    Ok(bound)
+}
+
+#[derive(Clone)]
+struct Shared {
+    board: Arc<Board>,
+    metrics: Arc<Metrics>,
+}
+
+/// 200 while the node does its duties, 503 with the reason otherwise.
+async fn ready(State(shared): State<Shared>) -> impl IntoResponse {
+    let status = shared.board.status();
+    let code = if status.mode == Mode::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, format!("{}: {}\n", status.mode, status.reason))
+}
+
+async fn text_metrics(State(shared): State<Shared>) -> impl IntoResponse {
+    let kind = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+    (kind, shared.metrics.text())
+}
+
+async fn status(State(shared): State<Shared>) -> Json<Status> {
+    Json(shared.board.status())
+}
+
+#[derive(Debug, Deserialize)]
+struct After {
+    #[serde(default)]
+    after: u64,
+}
+
+async fn duties(State(shared): State<Shared>, Query(query): Query<After>) -> Json<DutyList> {
+    Json(shared.board.duties_after(query.after))
+}

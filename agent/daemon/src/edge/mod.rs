@@ -1,0 +1,7 @@
+//! One module for each outside thing that the daemon talks to.
+
+pub mod beacon;
+pub mod bls;
+pub mod http;
+pub mod peers;
+pub mod vault;

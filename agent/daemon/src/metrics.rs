@@ -1,0 +1,177 @@
+//! What the daemon counts, in the OpenMetrics text form. Units are in the names.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use holdfast_core::io::{DutyEvent, DutyStep};
+use holdfast_types::Mode;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, text::encode};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::edge::peers::{Peers, ProtocolStats};
+
+/// The steps of a duty that are timed, in seconds after the duty's start.
+const DELAY_BUCKETS_S: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0, 2.0, 4.0, 8.0, 16.0];
+
+/// Everything that is counted.
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    mode: Family<ModeLabel, Gauge>,
+    duties: Family<StepLabel, Counter>,
+    delays: Family<StepLabel, Histogram>,
+    rounds: Family<RoundLabel, Counter>,
+    faults: Family<PeerLabel, Counter>,
+    alarms: Counter,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ModeLabel {
+    mode: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StepLabel {
+    duty: String,
+    step: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RoundLabel {
+    duty: String,
+    round: u64,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PeerLabel {
+    operator: u64,
+}
+
+impl Metrics {
+    /// All counters at zero.
+    #[must_use]
+    pub fn new(bls_path: &str) -> Self {
+        let mut registry = Registry::with_prefix("holdfast");
+        let build = [("version", env!("CARGO_PKG_VERSION").to_owned()), ("bls_path", bls_path.to_owned())];
+        registry.register("build", "The agent and the assembly path of its BLS library", Info::new(build));
+        let delay = || Histogram::new(DELAY_BUCKETS_S);
+        let metrics = Self {
+            registry: Mutex::new(Registry::default()),
+            mode: Family::default(),
+            duties: Family::default(),
+            delays: Family::new_with_constructor(delay as fn() -> Histogram),
+            rounds: Family::default(),
+            faults: Family::default(),
+            alarms: Counter::default(),
+        };
+        registry.register("mode", "1 for the mode that the node is in", metrics.mode.clone());
+        registry.register("duty_validators", "Validators of duties that reached a step", metrics.duties.clone());
+        let help = "When a duty reached a step, after the duty's start";
+        registry.register_with_unit("duty_delay", help, Unit::Seconds, metrics.delays.clone());
+        registry.register("decided_rounds", "Duties decided, by round", metrics.rounds.clone());
+        registry.register("peer_faults", "What peers did that they must not", metrics.faults.clone());
+        registry.register("alarms", "What cannot happen and did", metrics.alarms.clone());
+        *metrics.registry.lock().unwrap_or_else(PoisonError::into_inner) = registry;
+        metrics
+    }
+
+    /// The text of `GET /metrics`.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        encode(&mut text, &registry).expect("writing to a string does not fail");
+        text
+    }
+
+    pub(crate) fn watch_peers(&self, peers: Arc<Peers>) {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner).register_collector(Box::new(PeerFigures(peers)));
+    }
+
+    pub(crate) fn set_mode(&self, mode: Mode) {
+        self.mode.clear();
+        self.mode.get_or_create(&ModeLabel { mode: mode.name().to_owned() }).set(1);
+    }
+
+    pub(crate) fn count_fault(&self, operator: u8) {
+        self.faults.get_or_create(&PeerLabel { operator: operator.into() }).inc();
+    }
+
+    pub(crate) fn count_alarm(&self) {
+        self.alarms.inc();
+    }
+
+    pub(crate) fn count_duty(&self, event: &DutyEvent) {
+        let duty = event.duty.kind.name().to_owned();
+        let (step, validators) = match &event.step {
+            DutyStep::Started { validators } => ("started", *validators),
+            DutyStep::Decided { round } => {
+                self.rounds.get_or_create(&RoundLabel { duty: duty.clone(), round: *round }).inc();
+                ("decided", 0)
+            }
+            DutyStep::Signed { signed, .. } => ("signed", *signed),
+            DutyStep::Broadcast { attestations } => ("broadcast", *attestations),
+            DutyStep::Missed { validators, .. } => ("missed", *validators),
+            DutyStep::DataFetched | DutyStep::PartialsFrom { .. } | DutyStep::Combined { .. } => return,
+        };
+        let label = StepLabel { duty, step: step.to_owned() };
+        self.duties.get_or_create(&label).inc_by(validators as u64);
+        if matches!(event.step, DutyStep::Decided { .. } | DutyStep::Broadcast { .. }) {
+            // A duty's delays are far below the 52 bits that a float holds exactly.
+            #[expect(clippy::cast_precision_loss, reason = "milliseconds of a few slots")]
+            self.delays.get_or_create(&label).observe(event.after_ms as f64 / 1000.0);
+        }
+    }
+}
+
+/// The peers' own counters, read when somebody asks.
+#[derive(Debug)]
+struct PeerFigures(Arc<Peers>);
+
+impl Collector for PeerFigures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let stats = self.0.stats();
+        let label = |operator: u8| [("operator", operator.to_string())];
+        let connected = ConstGauge::new(0_i64);
+        let mut family = encoder.encode_descriptor(
+            "peer_connected",
+            "1 while the peer has a connection",
+            None,
+            connected.metric_type(),
+        )?;
+        for peer in &stats {
+            ConstGauge::new(i64::from(peer.connected)).encode(family.encode_family(&label(peer.operator.0))?)?;
+        }
+        type Figure = fn(&ProtocolStats) -> u64;
+        let figures: [(&str, &str, Figure); 6] = [
+            ("p2p_bytes_in", "Bytes of frames that came from a peer", |figures| figures.bytes_in),
+            ("p2p_bytes_out", "Bytes of frames that went to a peer", |figures| figures.bytes_out),
+            ("p2p_frames_in", "Frames that came from a peer", |figures| figures.frames_in),
+            ("p2p_frames_out", "Frames that went to a peer", |figures| figures.frames_out),
+            ("p2p_frames_dropped", "Frames given up for want of room or time", |f| f.dropped_in + f.dropped_out),
+            ("p2p_frames_rejected", "Frames that broke a rule", |figures| figures.rejected),
+        ];
+        for (name, help, figure) in figures {
+            let counter = ConstCounter::new(0_u64);
+            let mut family = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
+            for peer in &stats {
+                for (protocol, protocol_stats) in &peer.protocols {
+                    let labels = [("operator", peer.operator.0.to_string()), ("protocol", protocol.id().to_owned())];
+                    ConstCounter::new(figure(protocol_stats)).encode(family.encode_family(&labels)?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics(..)")
+    }
+}
