@@ -19,12 +19,22 @@ mod k1;
 mod definition;
 mod lock;
 
+mod keystore;
+
+mod create;
+mod deposit_file;
+mod node_dir;
+
+pub use create::{CreateError, CreateParams, CreatedCluster, CreatedNode, create, default_threshold};
 pub use definition::{DefinitionError, SignaturePart, VerifiedDefinition};
+pub use deposit_file::{DepositFile, deposit_files};
 pub use enr::{Enr, EnrError};
 pub use identity::{KeyFileError, NodeKey};
 pub use json::{
     AmountsError, DEFINITION_BYTES_MAX, FileError, LOCK_BYTES_MAX, read_definition, read_lock, write_definition,
     write_lock,
 };
+pub use keystore::{Keystore, KeystoreCost, KeystoreError};
 pub use lock::{LockError, LockedValidator, VerifiedLock};
 pub use network::{Network, Networks};
+pub use node_dir::{NodeDirError, read_keystores, write_node_dirs};
