@@ -203,7 +203,8 @@ impl Node {
 
     fn on_decisions(&mut self, decisions: impl IntoIterator<Item = Decision>, now: Millis, out: &mut Vec<Effect>) {
         for Decision { duty, round, value } in decisions {
-            let run = open(&mut self.runs, &self.schedule, &self.cluster, duty, now);
+            let begins = self.may_begin(duty, now);
+            let run = open(&mut self.runs, &self.schedule, &self.cluster, duty, begins);
             run.decide(&self.cluster, &value);
             let validators = run.decided_validators();
             let refused = run.take_refused();
@@ -259,7 +260,8 @@ impl Node {
         }
         let validators: Vec<ValidatorPublic> = outcome.combined.iter().map(|whole| whole.validator).collect();
         self.tracker.combined(&self.cluster, duty, validators, now, out);
-        let run = open(&mut self.runs, &self.schedule, &self.cluster, duty, now);
+        let begins = self.may_begin(duty, now);
+        let run = open(&mut self.runs, &self.schedule, &self.cluster, duty, begins);
         let placeless = run.take_whole(outcome.combined, now);
         if !placeless.is_empty() {
             self.tracker.not_taken(duty, format!("the committee of {} validators is not known", placeless.len()));
@@ -300,8 +302,9 @@ impl Node {
     fn begin_duties(&mut self, now: Millis, out: &mut Vec<Effect>) {
         let duty = DutyId::attester(self.cluster.slot_now(now));
         let has_duty = self.schedule.duties_at(&self.cluster, duty.slot).is_some();
-        if has_duty && !self.readiness.is_draining() {
-            open(&mut self.runs, &self.schedule, &self.cluster, duty, now);
+        let begins = self.may_begin(duty, now);
+        if has_duty && begins {
+            open(&mut self.runs, &self.schedule, &self.cluster, duty, begins);
         }
         let due: Vec<DutyId> = self
             .runs
@@ -321,6 +324,13 @@ impl Node {
             }
         }
         self.on_decisions(decisions, now, out);
+    }
+
+    /// Whether a duty that is new to us is still to begin: not while draining, and neither what was slept through nor
+    /// what an earlier run of this node may have begun.
+    fn may_begin(&self, duty: DutyId, now: Millis) -> bool {
+        let in_time = duty.slot >= self.cluster.slot_now(now) && self.cluster.takes_part(duty);
+        in_time && !self.readiness.is_draining()
     }
 
     /// When a duty of ours has something to begin: itself, or its proposal.
@@ -369,18 +379,17 @@ impl Node {
     }
 }
 
-/// The duty of a slot as it is, or as the schedule has it. One that is opened later than in its slot is not begun.
+/// The duty of a slot as it is, or as the schedule has it. Whether it is still to begin counts only when it is new.
 fn open<'a>(
     runs: &'a mut BTreeMap<DutyId, AttesterRun>,
     schedule: &Schedule,
     cluster: &Cluster,
     duty: DutyId,
-    now: Millis,
+    begins: bool,
 ) -> &'a mut AttesterRun {
     runs.entry(duty).or_insert_with(|| {
         let resolved = schedule.duties_at(cluster, duty.slot).cloned().unwrap_or_default();
-        let in_time = duty.slot >= cluster.slot_now(now) && cluster.takes_part(duty);
-        AttesterRun::new(cluster, duty, resolved, in_time)
+        AttesterRun::new(cluster, duty, resolved, begins)
     })
 }
 
