@@ -123,7 +123,7 @@ impl ConsensusMsg {
             justification.push(signed.map_err(|err| ConsensusRejected::Justification { index, err })?);
         }
         let mut values = Vec::with_capacity(proto.values.len());
-        for (index, any) in proto.values.iter().enumerate() {
+        for (index, any) in proto.values.into_iter().enumerate() {
             values.push(Value::from_any(any).map_err(|err| ConsensusRejected::Value { index, err })?);
         }
         let message = Self::new(msg, justification, values);

@@ -45,7 +45,7 @@ fn an_entry_without_data_is_hashed_with_its_empty_value() {
     let empty = Value::DataSet([(ValidatorPublic::default(), vec![])].into());
     let bytes = empty.canonical();
     assert_eq!(&bytes[bytes.len() - 2..], &[0x12, 0x00]);
-    assert_eq!(Value::from_any(&empty.to_any()), Ok(empty));
+    assert_eq!(Value::from_any(empty.to_any()), Ok(empty));
 }
 
 #[test]

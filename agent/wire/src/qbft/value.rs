@@ -61,12 +61,14 @@ impl Value {
         };
         let mut bytes = Vec::new();
         for (key, data) in set {
-            let mut entry = vec![0x0a];
-            entry.extend_from_slice(&length_delimited(key.to_string().as_bytes()));
-            entry.push(0x12);
-            entry.extend_from_slice(&length_delimited(data));
-            bytes.push(0x0a);
-            bytes.extend_from_slice(&length_delimited(&entry));
+            let key = key.to_string();
+            bytes.push(TAG_1);
+            put_length(&mut bytes, field_len(key.len()) + field_len(data.len()));
+            for (tag, content) in [(TAG_1, key.as_bytes()), (TAG_2, data)] {
+                bytes.push(tag);
+                put_length(&mut bytes, content.len());
+                bytes.extend_from_slice(content);
+            }
         }
         bytes
     }
@@ -79,7 +81,7 @@ impl Value {
         proto::Any { type_url: format!("{TYPE_URL_PREFIX}{name}"), value: self.canonical() }
     }
 
-    pub(crate) fn from_any(any: &proto::Any) -> Result<Self, BadValue> {
+    pub(crate) fn from_any(any: proto::Any) -> Result<Self, BadValue> {
         match any.type_url.rsplit('/').next().unwrap_or_default() {
             DATA_SET => Self::data_set(&any.value),
             PRIORITY_RESULT => Self::priority_result(&any.value),
@@ -108,12 +110,18 @@ fn bounded(what: &'static str, found: usize, max: usize) -> Result<(), BadValue>
     if found <= max { Ok(()) } else { Err(BadValue::TooLarge { what, found, max }) }
 }
 
-fn length_delimited(bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len() + 10);
-    prost::encode_length_delimiter(bytes.len(), &mut out).expect("a vector grows as needed");
-    out.extend_from_slice(bytes);
-    out
+/// The length of a field with a tag of one byte.
+fn field_len(content_len: usize) -> usize {
+    1 + prost::length_delimiter_len(content_len) + content_len
 }
+
+fn put_length(out: &mut Vec<u8>, len: usize) {
+    prost::encode_length_delimiter(len, out).expect("a vector grows as needed");
+}
+
+/// Fields 1 and 2 with a length.
+const TAG_1: u8 = 0x0a;
+const TAG_2: u8 = 0x12;
 
 const TYPE_URL_PREFIX: &str = "type.googleapis.com/";
 const DATA_SET: &str = "core.corepb.v1.UnsignedDataSet";
