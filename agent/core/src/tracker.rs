@@ -201,7 +201,9 @@ impl Track {
         let missing: Vec<OperatorIndex> = cluster.all_operators().filter(silent).collect();
         let own = if missing.contains(&cluster.own) { self.why_unsigned() } else { String::new() };
         let have = cluster.operators.count() - missing.len();
-        let names = name_operators(missing).unwrap_or_else(|| "nobody".to_owned());
+        let Some(names) = name_operators(missing) else {
+            return "every operator's partial signatures are there, but they do not sign the same".to_owned();
+        };
         format!(
             "too few partial signatures: {have} of the {} needed are there for every validator; missing: {names}{own}",
             cluster.threshold

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use cluster_sim::{Misdeed, OPERATORS, Sim};
-use holdfast_core::io::Input;
+use holdfast_core::io::{BeaconStatus, Input};
 use holdfast_core::qbft::operators::Operators;
 use holdfast_types::{DutyId, Epoch, Mode, OperatorIndex, Slot};
 use holdfast_wire::qbft::{ConsensusMsg, Msg, MsgKind};
@@ -15,7 +15,7 @@ use rand::Rng;
 const ALL: [usize; OPERATORS] = [0, 1, 2, 3];
 
 fn leader(duty: DutyId, round: u64) -> usize {
-    usize::from(Operators::new(OPERATORS).unwrap().leader(duty, round).0)
+    usize::from(Operators::new(OPERATORS).expect("four can be a cluster").leader(duty, round).0)
 }
 
 #[test]
@@ -100,6 +100,48 @@ fn a_node_without_a_beacon_node_signs_nothing_and_the_others_attest() {
 }
 
 #[test]
+fn a_node_that_knows_no_duties_signs_what_the_others_decide() {
+    let mut sim = Sim::new(15, 4);
+    sim.kill(1);
+    sim.operators[1].beacon.up = false;
+    sim.start(1);
+    sim.input(1, Input::BeaconStatus(BeaconStatus::Synced));
+    // With another node down the cluster needs this one.
+    sim.run_to_slot(1);
+    sim.kill(2);
+    sim.run_to_slot(18);
+    assert_eq!(sim.lacking(1..16, &[0, 3]), []);
+    assert!(sim.operators[1].vault.count() >= 6);
+}
+
+#[test]
+fn a_closed_vault_is_asked_for_nothing_and_makes_up_for_it_when_it_opens() {
+    let mut sim = Sim::new(16, 4);
+    sim.run_to_slot(8);
+    sim.input(0, Input::Vault(Err("the lease ran out".to_owned())));
+    assert_eq!(sim.node(0).mode(), Mode::Enrolled);
+    assert_eq!(sim.node(0).reason(), "signing stopped: the vault is closed: the lease ran out");
+    let before = sim.operators[0].vault.count();
+    sim.run_to_slot(16);
+    assert_eq!(sim.operators[0].vault.count(), before);
+    assert_eq!(sim.lacking(8..16, &ALL), [], "it combines and submits what the others sign");
+    sim.input(0, Input::Vault(Ok(())));
+    sim.run_to_slot(17);
+    assert!(sim.operators[0].vault.count() >= before + 4);
+}
+
+#[test]
+fn a_vault_with_other_shares_is_an_alarm_at_home_and_a_fault_elsewhere() {
+    let mut sim = Sim::new(17, 4);
+    sim.operators[0].vault.foreign = true;
+    sim.run_to_slot(18);
+    assert_eq!(sim.lacking(0..16, &[1, 2, 3]), []);
+    let own = sim.complaints(0).join("\n");
+    assert!(own.contains("our own partial signature") && own.contains("check that the vault"), "{own}");
+    assert!(sim.complaints(1).iter().all(|text| text.starts_with("operator 0") && text.contains("do not verify")));
+}
+
+#[test]
 fn a_submission_that_fails_is_tried_again() {
     let mut sim = Sim::new(7, 4);
     ALL.iter().for_each(|index| sim.operators[*index].beacon.takes_submissions = false);
@@ -141,7 +183,7 @@ fn a_second_different_partial_is_a_fault_and_the_first_one_counts() {
     assert!(complaints.iter().any(|text| text.starts_with("operator 2 sent a second, different")), "{complaints:?}");
 }
 
-/// A COMMIT of round 1 for this slot, signed by this operator and by nobody asked for.
+/// A vote for round 2 of this slot's duty that the operator's key signed and its node did not send.
 fn forged(sim: &Sim, operator: usize, slot: u64) -> ConsensusMsg {
     let msg = Msg {
         kind: MsgKind::RoundChange,
@@ -229,7 +271,7 @@ fn draining_finishes_what_began_and_begins_nothing() {
 /// Random faults in every slot; then everything is mended, and the cluster must be whole again by itself.
 #[test]
 fn random_faults_never_break_an_invariant_and_always_heal() {
-    for seed in 100..112 {
+    for seed in 100..108 {
         let run = catch_unwind(AssertUnwindSafe(|| random_run(seed)));
         if let Err(panic) = run {
             eprintln!("failing seed: {seed}");

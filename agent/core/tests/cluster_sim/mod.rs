@@ -57,7 +57,7 @@ pub(crate) struct Operator {
 }
 
 enum Event {
-    Input { to: usize, boot: u64, input: Input },
+    Input { to: usize, boot: u64, input: Box<Input> },
     Block(Slot),
 }
 
@@ -87,7 +87,7 @@ impl Sim {
         let mut shares: Vec<BTreeMap<ValidatorPublic, ShareSecret>> = (0..OPERATORS).map(|_| BTreeMap::new()).collect();
         for _ in 0..validators {
             let secret = ValidatorSecret::random(&mut rng);
-            let dealt = secret.split(THRESHOLD as u8, OPERATORS as u8, &mut rng).unwrap();
+            let dealt = secret.split(THRESHOLD as u8, OPERATORS as u8, &mut rng).expect("a threshold below the number");
             let publics = dealt.iter().map(|(_, share)| share.public()).collect();
             setup.push(ValidatorShares { public: secret.public(), shares: publics });
             for ((_, share), of_operator) in dealt.into_iter().zip(&mut shares) {
@@ -101,7 +101,7 @@ impl Sim {
             beacon: Beacon { up: true, data_after_ms: 20, takes_submissions: true },
             misdeed: None,
             told: Vec::new(),
-            key: NodeKey::from_bytes(&[index as u8 + 1; 32]).unwrap(),
+            key: NodeKey::from_bytes(&[index as u8 + 1; 32]).expect("a small scalar"),
             boots: 0,
             has_data: BTreeSet::new(),
             has_head: BTreeSet::new(),
@@ -146,7 +146,7 @@ impl Sim {
         };
         let operator = &mut self.operators[index];
         operator.boots += 1;
-        operator.node = Some(Node::new(setup).unwrap());
+        operator.node = Some(Node::new(setup).expect("the setup is consistent"));
         operator.has_data.clear();
         operator.has_head.clear();
         let up = operator.beacon.up;
@@ -223,7 +223,7 @@ impl Sim {
         if let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= self.now) {
             match entry.remove() {
                 Event::Block(slot) => self.block(slot),
-                Event::Input { to, boot, input } if boot == self.operators[to].boots => self.input(to, input),
+                Event::Input { to, boot, input } if boot == self.operators[to].boots => self.input(to, *input),
                 Event::Input { .. } => {}
             }
             return;
@@ -242,7 +242,7 @@ impl Sim {
 
     fn answer(&mut self, to: usize, after_ms: u64, input: Input) {
         let boot = self.operators[to].boots;
-        self.push(self.now.plus(after_ms), Event::Input { to, boot, input });
+        self.push(self.now.plus(after_ms), Event::Input { to, boot, input: Box::new(input) });
     }
 
     fn block(&mut self, slot: Slot) {
