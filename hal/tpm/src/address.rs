@@ -17,10 +17,15 @@ pub(crate) fn parse(address: &str) -> Result<(TctiNameConf, TpmKind), TpmError> 
 
 #[cfg(feature = "danger_emulated_tpm")]
 fn emulated(address: &str) -> Option<(TctiNameConf, TpmKind)> {
-    // Loopback only: whoever can reach the socket of an emulator owns it.
-    let port: u16 = address.strip_prefix("swtpm:host=127.0.0.1,port=")?.parse().ok()?;
+    let port = emulated_port(address)?;
     let network = tss_esapi::tcti_ldr::NetworkTPMConfig::from_str(&format!("host=127.0.0.1,port={port}")).ok()?;
     Some((TctiNameConf::Swtpm(network), TpmKind::Emulated))
+}
+
+/// The port of an emulated TPM on this machine. Loopback only: whoever can reach an emulator's socket owns it.
+#[cfg(feature = "danger_emulated_tpm")]
+pub(crate) fn emulated_port(address: &str) -> Option<u16> {
+    address.strip_prefix("swtpm:host=127.0.0.1,port=")?.parse().ok()
 }
 
 #[cfg(not(feature = "danger_emulated_tpm"))]

@@ -14,12 +14,15 @@ use zeroize::Zeroizing;
 
 use crate::address;
 use crate::failure::{Failure, Naming, odd_answer};
+#[cfg(feature = "danger_emulated_tpm")]
+use crate::left_over;
 use crate::session::{Purpose, with_session};
 use crate::{counter, pcr, seal};
 
 /// One TPM, held for as long as this lives: an emulator serves one connection at a time.
 ///
-/// The storage root key stays loaded; everything else is flushed before a call returns.
+/// The storage root key stays loaded; everything else is flushed before a call returns. An answer whose HMAC does not
+/// fit ends the connection: the stack then refuses every later call, and only opening anew helps.
 #[derive(Debug)]
 pub struct EsapiTpm {
     context: Context,
@@ -40,6 +43,11 @@ impl EsapiTpm {
     /// software and this build does not accept that, [`TpmError::Refused`] when the storage root key cannot be made.
     pub fn open(address: &str) -> Result<Self, TpmError> {
         let (conf, promised) = address::parse(address)?;
+        #[cfg(feature = "danger_emulated_tpm")]
+        if let Some(port) = address::emulated_port(address) {
+            left_over::flush(port)
+                .map_err(|err| TpmError::Unreachable { address: address.to_owned(), err: Box::new(err) })?;
+        }
         let mut context = Context::new(conf)
             .map_err(|err| TpmError::Unreachable { address: address.to_owned(), err: Box::new(err) })?;
         let maker = context.get_tpm_property(PropertyTag::Manufacturer).naming("name its maker")?;

@@ -15,6 +15,8 @@ mod address;
 mod counter;
 mod esapi;
 mod failure;
+#[cfg(feature = "danger_emulated_tpm")]
+mod left_over;
 mod pcr;
 mod seal;
 mod session;
