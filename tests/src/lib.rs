@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod chain;
+pub mod swtpm;
 
 use std::path::{Path, PathBuf};
 
