@@ -3,14 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
 use holdfast_types::ValidatorPublic;
 use serde_json::json;
+
+use crate::kit::Place;
 
 /// How long the node may take until its API answers: its cryptographic set-up alone needs 6 to 9 s on a free machine.
 const START_MAX: Duration = Duration::from_secs(120);
@@ -20,9 +21,9 @@ const START_MAX: Duration = Duration::from_secs(120);
 pub struct ChainOptions {
     /// Where configuration and logs go.
     pub dir: PathBuf,
-    /// The address that the API listens on.
-    pub host: IpAddr,
-    /// Its port.
+    /// Where it runs; the API listens on that place's address.
+    pub place: Place,
+    /// The port of the API.
     pub port: u16,
     /// The length of a slot in whole seconds.
     pub slot_seconds: u64,
@@ -32,8 +33,6 @@ pub struct ChainOptions {
     pub cluster: Vec<ValidatorPublic>,
     /// How many validators the filler drives.
     pub filler: usize,
-    /// What comes before every command, for example `ip netns exec lab4`.
-    pub wrapper: Vec<String>,
 }
 
 /// A running chain.
@@ -58,14 +57,14 @@ impl Chain {
             .map(|(i, key)| ((options.filler + i).to_string(), key.to_string()))
             .collect();
         let node_config = json!({
-            "host": options.host,
+            "host": options.place.address(),
             "port": options.port,
             "validators": options.filler + options.cluster.len(),
             "genesisTime": options.genesis_time_s,
             "slotSeconds": options.slot_seconds,
             "pubkeys": pubkeys,
         });
-        let url = format!("http://{}:{}", options.host, options.port);
+        let url = format!("http://{}:{}", options.place.address(), options.port);
         let mut node = spawn(options, "node", &node_config)?;
         if let Err(error) = wait_until_healthy(options, &mut node) {
             end(&mut node);
@@ -127,10 +126,9 @@ fn spawn(options: &ChainOptions, name: &str, config: &serde_json::Value) -> anyh
     let log = File::create(&log_path).with_context(|| format!("cannot write {}", log_path.display()))?;
     let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
     let program = installed.join(format!("node24/node_modules/node-linux-{arch}/bin/node"));
-    let mut words = options.wrapper.iter().cloned().chain([program.display().to_string()]);
-    let first = words.next().expect("there is at least the program");
-    Command::new(&first)
-        .args(words)
+    options
+        .place
+        .command(&program)
         .arg(format!("{name}.mjs"))
         .arg(&config_path)
         .current_dir(&installed)
@@ -138,7 +136,7 @@ fn spawn(options: &ChainOptions, name: &str, config: &serde_json::Value) -> anyh
         .stdout(log.try_clone()?)
         .stderr(log)
         .spawn()
-        .with_context(|| format!("cannot start {first} for the local chain"))
+        .with_context(|| format!("cannot start {} for the local chain", program.display()))
 }
 
 /// The folder that `./dev` installs the chain into.
@@ -150,17 +148,14 @@ fn installed_dir() -> anyhow::Result<PathBuf> {
     Ok(dir)
 }
 
-/// Asks by a process of its own, because the API may live in another network namespace.
 fn wait_until_healthy(options: &ChainOptions, node: &mut Child) -> anyhow::Result<()> {
-    let url = format!("http://{}:{}/eth/v1/node/health", options.host, options.port);
+    let url = format!("http://{}:{}/eth/v1/node/health", options.place.address(), options.port);
     let started = Instant::now();
     while started.elapsed() < START_MAX {
         if let Some(status) = node.try_wait()? {
             bail!("the beacon node ended with {status}: see {}", log_of(&options.dir).display());
         }
-        let mut words = options.wrapper.iter().map(String::as_str).chain(["curl", "-s", "-f", "-o", "/dev/null", "-m", "2", &url]);
-        let first = words.next().expect("there is at least curl");
-        if Command::new(first).args(words).status().is_ok_and(|status| status.success()) {
+        if options.place.get(&url).is_ok_and(|(status, _)| status == 200) {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(200));

@@ -5,11 +5,13 @@
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+
+use crate::kit::Place;
 
 /// A running swtpm. Dropping it kills it without a warning, as a power cut would.
 #[derive(Debug)]
@@ -25,12 +27,20 @@ impl Swtpm {
     /// # Errors
     /// When swtpm is not installed, does not start, or finds no free ports.
     pub fn start(state_dir: &Path) -> Result<Self> {
+        Self::start_at(&Place::here(), state_dir)
+    }
+
+    /// As [`Swtpm::start`], at a place.
+    ///
+    /// # Errors
+    /// When swtpm is not installed, does not start, or finds no free ports.
+    pub fn start_at(place: &Place, state_dir: &Path) -> Result<Self> {
         fs::create_dir_all(state_dir)
             .with_context(|| format!("cannot make TPM state folder {}", state_dir.display()))?;
         // swtpm fails at its first write to the state when it was given a relative folder.
         let state_dir = fs::canonicalize(state_dir)?;
         for _ in 0..PORT_TRIES_MAX {
-            if let Some(started) = Self::try_start(&state_dir, free_port_pair()?)? {
+            if let Some(started) = Self::try_start(place, &state_dir, free_port_pair()?)? {
                 return Ok(started);
             }
         }
@@ -53,13 +63,14 @@ impl Swtpm {
     }
 
     /// Nothing when somebody else took a port meanwhile.
-    fn try_start(state_dir: &Path, port: u16) -> Result<Option<Self>> {
+    fn try_start(place: &Place, state_dir: &Path, port: u16) -> Result<Option<Self>> {
         let pid_path = state_dir.join("swtpm.pid");
         if pid_path.exists() {
             fs::remove_file(&pid_path)?;
         }
         let log = File::create(log_path(state_dir))?;
-        let child = Command::new("swtpm")
+        let child = place
+            .command("swtpm")
             .args(["socket", "--tpm2"])
             .args(["--tpmstate", &format!("dir={}", state_dir.display())])
             .args(["--server", &format!("type=tcp,port={port}")])

@@ -1,0 +1,238 @@
+//! A whole cluster on a chain of its own: keys made here, each share sealed in its box's own TPM.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use holdfast_cluster::{CreateParams, CreatedCluster, Network, create};
+use holdfast_eth::ValidatorAddresses;
+use holdfast_types::{ChainSpec, Epoch, Fork, ForkVersion, ShareIndex, Slot, ValidatorPublic};
+use holdfast_vault_client::{DangerImport, DangerShare, IdentityKey};
+use rand::rngs::OsRng;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::node_box::NodeBox;
+use super::place::{Lab, Place};
+use crate::chain::{Chain, ChainOptions, genesis_in};
+
+/// The genesis fork version of the local chain, as `tests/chain/node.mjs` has it.
+const GENESIS_FORK: ForkVersion = ForkVersion([0x00, 0x48, 0x4f, 0x4c]);
+
+/// From here to genesis: the node needs 6 to 9 s on a free machine, the boxes a few more.
+const GENESIS_DELAY: Duration = Duration::from_secs(20);
+
+/// Validators of others for each of the cluster's: enough that every committee has somebody who aggregates, and that
+/// the chain finalises without the cluster.
+const FILLER_PER_VALIDATOR: usize = 3;
+const FILLER_MIN: usize = 192;
+
+/// What cluster to make.
+#[derive(Clone, Debug)]
+pub struct ClusterOptions {
+    /// Where everything goes.
+    pub dir: PathBuf,
+    /// How many operators.
+    pub nodes: u8,
+    /// How many shares make a signature; two thirds, rounded up, when absent.
+    pub threshold: Option<u8>,
+    /// The cluster's validators.
+    pub validators: usize,
+    /// The length of a slot in whole seconds.
+    pub slot_seconds: u64,
+    /// One-way delay between nodes, as `25ms`; puts each into a network namespace of its own.
+    pub link_delay: Option<String>,
+}
+
+/// A cluster that is set up: every share sealed, no daemon started yet.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The boxes, in the order of the operators.
+    pub boxes: Vec<NodeBox>,
+    /// The chain under it.
+    pub chain: Chain,
+    /// The network's constants.
+    pub spec: ChainSpec,
+    /// The keys, which the test kit knows and no daemon does.
+    pub keys: CreatedCluster,
+    /// Where the beacon node is reached from.
+    pub beacon_place: Place,
+    _lab: Option<Lab>,
+}
+
+impl Cluster {
+    /// Makes the keys, starts the chain, and seals each node's shares in its own TPM. `told` hears of each step.
+    ///
+    /// # Errors
+    /// When a part does not come up.
+    pub fn set_up(options: &ClusterOptions, mut told: impl FnMut(&str)) -> anyhow::Result<Self> {
+        fs::create_dir_all(&options.dir).with_context(|| format!("cannot make {}", options.dir.display()))?;
+        let lab = match &options.link_delay {
+            Some(delay) => Some(Lab::start(options.nodes + 1, delay, &options.dir.join("netlab.log"))?),
+            None => None,
+        };
+        let places: Vec<Place> = match &lab {
+            Some(lab) => lab.places().to_vec(),
+            None => vec![Place::here(); usize::from(options.nodes) + 1],
+        };
+        let beacon_place = places[usize::from(options.nodes)].clone();
+
+        told("making keys for the cluster");
+        let genesis_time_s = genesis_in(GENESIS_DELAY);
+        let keys = make_keys(options, genesis_time_s)?;
+        let validators: Vec<ValidatorPublic> = keys.lock.validators().map(|validator| validator.public).collect();
+
+        told("starting the local chain");
+        let chain = Chain::start(&ChainOptions {
+            dir: options.dir.join("chain"),
+            place: beacon_place.clone(),
+            port: beacon_place.free_port(5052)?,
+            slot_seconds: options.slot_seconds,
+            genesis_time_s,
+            filler: FILLER_MIN.max(validators.len() * FILLER_PER_VALIDATOR),
+            cluster: validators,
+        })?;
+        let spec = chain_spec(&beacon_place, chain.url(), options.slot_seconds)?;
+
+        let mut boxes = Vec::new();
+        for operator in 0..options.nodes {
+            told(&format!("sealing the shares of node {operator} in its TPM"));
+            let place = places[usize::from(operator)].clone();
+            let http_port = place.free_port(3620)?;
+            let dir = options.dir.join(format!("node{operator}"));
+            let mut node_box = NodeBox::new(operator, place, &dir, http_port)?;
+            node_box.start_vault()?;
+            node_box.import(import_for(&keys, &spec, operator))?;
+            boxes.push(node_box);
+        }
+        let ports: Vec<u16> = boxes.iter().map(|node| node.place.free_port(3610)).collect::<anyhow::Result<_>>()?;
+        let lock = holdfast_cluster::write_lock(keys.lock.lock());
+        for node in &boxes {
+            node.write_config(&lock, &config_of(node, &boxes, &ports, chain.url(), genesis_time_s))?;
+        }
+        Ok(Self { boxes, chain, spec, keys, beacon_place, _lab: lab })
+    }
+
+    /// Starts every daemon.
+    ///
+    /// # Errors
+    /// When one cannot be started.
+    pub fn start_daemons(&mut self) -> anyhow::Result<()> {
+        self.boxes.iter_mut().try_for_each(NodeBox::start_daemon)
+    }
+
+    /// Says that everything that was started still runs.
+    ///
+    /// # Errors
+    /// When a process has ended by itself.
+    pub fn check(&mut self) -> anyhow::Result<()> {
+        self.chain.check()?;
+        self.boxes.iter_mut().try_for_each(NodeBox::check)
+    }
+
+    /// The slot now; `None` before genesis.
+    #[must_use]
+    pub fn slot_now(&self) -> Option<Slot> {
+        self.spec.slot_at(crate::now())
+    }
+
+    /// Waits until a slot has begun, checking meanwhile that everything runs.
+    ///
+    /// # Errors
+    /// When a process has ended by itself.
+    pub fn wait_for_slot(&mut self, slot: Slot) -> anyhow::Result<()> {
+        while self.slot_now().is_none_or(|now| now < slot) {
+            self.check()?;
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+}
+
+fn make_keys(options: &ClusterOptions, genesis_time_s: u64) -> anyhow::Result<CreatedCluster> {
+    let address = "0x00000000000000000000000000000000c0ffee00".parse()?;
+    let addresses = ValidatorAddresses {
+        fee_recipient: address,
+        withdrawal: "0x00000000000000000000000000000000C0FFeE00".parse()?,
+    };
+    let params = CreateParams {
+        name: "local".to_owned(),
+        network: network(genesis_time_s),
+        operators: options.nodes,
+        threshold: options.threshold.unwrap_or_else(|| holdfast_cluster::default_threshold(options.nodes)),
+        validators: vec![addresses; options.validators],
+        deposit_amounts: Vec::new(),
+        consensus_protocol: String::new(),
+        target_gas_limit: 60_000_000,
+        compounding: false,
+        timestamp: String::new(),
+    };
+    create(&params, &mut OsRng).context("cannot make the cluster's keys")
+}
+
+fn network(genesis_time_s: u64) -> Network {
+    Network { name: "holdfast-local".into(), chain_id: 0x48_4f4c, genesis_fork_version: GENESIS_FORK, genesis_time_s }
+}
+
+fn import_for(keys: &CreatedCluster, spec: &ChainSpec, operator: u8) -> DangerImport {
+    let node = &keys.nodes[usize::from(operator)];
+    let shares = keys.lock.validators().zip(&node.shares);
+    DangerImport {
+        lock_hash: keys.lock.lock_hash(),
+        chain: spec.clone(),
+        identity: IdentityKey(*node.key.expose()),
+        share_index: ShareIndex(operator + 1),
+        shares: shares
+            .map(|(validator, share)| DangerShare { validator: validator.public, secret: *share.expose() })
+            .collect(),
+    }
+}
+
+fn config_of(node: &NodeBox, boxes: &[NodeBox], ports: &[u16], beacon: &str, genesis_time_s: u64) -> String {
+    let address = |of: &NodeBox| format!("/ip4/{}/tcp/{}", of.place.address(), ports[usize::from(of.operator)]);
+    let peers: String = boxes
+        .iter()
+        .filter(|peer| peer.operator != node.operator)
+        .map(|peer| format!("[[peers.static]]\noperator = {}\naddresses = [\"{}\"]\n\n", peer.operator, address(peer)))
+        .collect();
+    format!(
+        "lock = \"cluster-lock.json\"\nvault = \"vault.sock\"\nnickname = \"node {}\"\n\n\
+         [network]\nname = \"holdfast-local\"\nchain_id = {}\ngenesis_fork_version = \"{GENESIS_FORK}\"\ngenesis_time = {genesis_time_s}\n\n\
+         [beacon]\nnodes = [\"{beacon}\"]\n\n[peers]\nlisten = [\"{}\"]\n\n{peers}[http]\nlisten = \"127.0.0.1:{}\"\n",
+        node.operator,
+        0x48_4f4c,
+        address(node),
+        node.http_port(),
+    )
+}
+
+/// The chain's constants, read apart from the agent's own way of reading them.
+fn chain_spec(place: &Place, url: &str, slot_seconds: u64) -> anyhow::Result<ChainSpec> {
+    let fetch = |path: &str| -> anyhow::Result<Value> {
+        let (_, body) = place.get(&format!("{url}{path}"))?;
+        Ok(serde_json::from_slice::<Value>(&body)?["data"].take())
+    };
+    let genesis = fetch("/eth/v1/beacon/genesis")?;
+    let schedule = fetch("/eth/v1/config/fork_schedule")?;
+    let forks = schedule.as_array().context("the fork schedule is no list")?;
+    let fork = |entry: &Value| -> anyhow::Result<Fork> {
+        Ok(Fork { epoch: Epoch(number(&entry["epoch"])?), version: text(&entry["current_version"])? })
+    };
+    Ok(ChainSpec {
+        genesis_time_s: number(&genesis["genesis_time"])?,
+        genesis_validators_root: text(&genesis["genesis_validators_root"])?,
+        genesis_fork_version: text(&genesis["genesis_fork_version"])?,
+        slot_ms: slot_seconds * 1000,
+        slots_per_epoch: 32,
+        forks: forks.iter().map(fork).collect::<anyhow::Result<_>>()?,
+    })
+}
+
+fn number(value: &Value) -> anyhow::Result<u64> {
+    Ok(value.as_str().context("not a decimal string")?.parse()?)
+}
+
+fn text<T: DeserializeOwned>(value: &Value) -> anyhow::Result<T> {
+    Ok(serde_json::from_value(value.clone())?)
+}
