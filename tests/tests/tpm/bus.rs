@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 /// Sits between one client and one swtpm.
-pub struct Bus {
+pub(crate) struct Bus {
     port: u16,
     shared: Arc<Mutex<Shared>>,
 }
@@ -23,11 +23,11 @@ struct Shared {
 }
 
 /// The TPM's end of the bus.
-pub struct Wire<'a>(&'a mut TcpStream);
+pub(crate) struct Wire<'a>(&'a mut TcpStream);
 
 impl Wire<'_> {
     /// Sends a command and returns the answer.
-    pub fn send(&mut self, command: &[u8]) -> Vec<u8> {
+    pub(crate) fn send(&mut self, command: &[u8]) -> Vec<u8> {
         self.0.write_all(command).expect("the TPM takes a command");
         read_message(self.0).expect("the TPM answers")
     }
@@ -35,7 +35,7 @@ impl Wire<'_> {
 
 impl Bus {
     /// A bus to the swtpm at `tpm_port`.
-    pub fn new(tpm_port: u16) -> Self {
+    pub(crate) fn new(tpm_port: u16) -> Self {
         let (data, control) = neighbours();
         let port = data.local_addr().unwrap().port();
         let tpm = TcpStream::connect(("127.0.0.1", tpm_port)).unwrap();
@@ -59,38 +59,38 @@ impl Bus {
     }
 
     /// Where a client connects.
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("swtpm:host=127.0.0.1,port={}", self.port)
     }
 
     /// Sends a command of our own while the client is idle.
-    pub fn send(&self, command: &[u8]) -> Vec<u8> {
+    pub(crate) fn send(&self, command: &[u8]) -> Vec<u8> {
         Wire(&mut self.shared.lock().unwrap().tpm).send(command)
     }
 
     /// Whether these bytes went over the bus, in one piece, in either direction.
-    pub fn saw(&self, bytes: &[u8]) -> bool {
+    pub(crate) fn saw(&self, bytes: &[u8]) -> bool {
         self.shared.lock().unwrap().recorded.windows(bytes.len()).any(|window| window == bytes)
     }
 
     /// How often the client sent this command.
-    pub fn count(&self, command: u32) -> usize {
+    pub(crate) fn count(&self, command: u32) -> usize {
         self.shared.lock().unwrap().commands.iter().filter(|sent| **sent == command).count()
     }
 
     /// From now on `act` runs before each of the client's commands.
-    pub fn before_command(&self, act: impl FnMut(&mut Wire<'_>, &[u8]) + Send + 'static) {
+    pub(crate) fn before_command(&self, act: impl FnMut(&mut Wire<'_>, &[u8]) + Send + 'static) {
         self.shared.lock().unwrap().before = Some(Box::new(act));
     }
 
     /// From now on `act` gets each command of the client with its answer, and says what the client gets to see.
-    pub fn tamper(&self, act: impl FnMut(&mut Wire<'_>, &[u8], Vec<u8>) -> Vec<u8> + Send + 'static) {
+    pub(crate) fn tamper(&self, act: impl FnMut(&mut Wire<'_>, &[u8], Vec<u8>) -> Vec<u8> + Send + 'static) {
         self.shared.lock().unwrap().tamper = Some(Box::new(act));
     }
 }
 
 /// The code of a command.
-pub fn code(command: &[u8]) -> u32 {
+pub(crate) fn code(command: &[u8]) -> u32 {
     u32::from_be_bytes(command[6..10].try_into().unwrap())
 }
 
