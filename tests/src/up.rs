@@ -21,6 +21,9 @@ use table::Table;
 /// How long the daemons may take to find each other and a beacon node that is past genesis.
 const READY_MAX: Duration = Duration::from_secs(120);
 
+/// The exit code of a shell's command that Ctrl-C ended.
+const INTERRUPTED: i32 = 130;
+
 /// A vote may be included for an epoch (Deneb, EIP-7045); here it takes a slot or two, so that the wait ends early.
 const INCLUSION_WAIT_SLOTS: u64 = 32;
 
@@ -59,11 +62,17 @@ pub struct Args {
 /// When a part does not come up or ends by itself.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let stop = Arc::new(AtomicBool::new(false));
+    let setting_up = Arc::new(AtomicBool::new(true));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // Nothing is worth an orderly end before the duties begin: every process of the run ends with this one.
+        signal_hook::flag::register_conditional_shutdown(signal, INTERRUPTED, setting_up.clone())?;
         signal_hook::flag::register(signal, stop.clone()).context("cannot listen for signals")?;
     }
     let (dir, temporary) = run_dir(args)?;
-    let result = Run::set_up(args, dir.clone(), stop).and_then(Run::watch);
+    let result = Run::set_up(args, dir.clone(), stop).and_then(|run| {
+        setting_up.store(false, Ordering::Relaxed);
+        run.watch()
+    });
     match result {
         Ok(report) => {
             if let Some(path) = &args.json {

@@ -159,7 +159,16 @@ impl Drop for Process {
 #[derive(Debug)]
 pub struct Lab {
     places: Vec<Place>,
-    _netlab: Process,
+    netlab: Process,
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        // Not killed: it takes its namespaces away with it. When that fails, the next lab of the name removes them.
+        if let Err(error) = self.netlab.stop(Duration::from_secs(10)) {
+            eprintln!("the network lab did not end well: {error:#}");
+        }
+    }
 }
 
 impl Lab {
@@ -174,7 +183,9 @@ impl Lab {
         let run = std::process::id() % 250;
         let letters: String = run.to_string().chars().map(|digit| char::from(b'a' + digit as u8 - b'0')).collect();
         let prefix = format!("holdfast{letters}");
-        let mut command = Place::here().command(crate::program("netlab")?);
+        // Without the death signal of other processes: it watches its parent itself, and must get the time to clean up.
+        let mut command = Command::new(crate::program("netlab")?);
+        command.process_group(0);
         command.args(["up", "--nodes", &places.to_string(), "--prefix", &prefix, "--delay", delay]);
         command.args(["--subnet", &format!("10.77.{run}.0/24")]);
         command.args(["--link", &format!("{}:delay=0ms", places - 1)]);
@@ -194,7 +205,7 @@ impl Lab {
             namespace: Some(format!("{prefix}{number}")),
             address: IpAddr::V4(Ipv4Addr::new(10, 77, run as u8, number + 1)),
         };
-        Ok(Self { places: (0..places).map(place).collect(), _netlab: netlab })
+        Ok(Self { places: (0..places).map(place).collect(), netlab })
     }
 
     /// The places, in order.
