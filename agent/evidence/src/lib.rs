@@ -1,3 +1,0 @@
-//! TPM policy digests, orders, evidence and its verifier; pure.
-
-#![forbid(unsafe_code)]
