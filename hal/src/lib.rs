@@ -7,3 +7,5 @@
 pub mod tpm;
 
 pub mod blob;
+
+pub mod process;
