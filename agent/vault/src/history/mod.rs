@@ -4,8 +4,9 @@
 //! running vault change nothing. One batch is one transaction, synced before [`History::check_and_record`] returns.
 //!
 //! An error of the database, be it a full disk, a corrupt page or a failed fsync, ends the history: after a failed fsync
-//! nobody knows what the disk holds, so no later call is answered and the vault stays closed until it starts anew and
-//! reads what is there. That is safe whatever it finds: nothing of the failed batch was released.
+//! nobody knows what the disk holds, so no later call is answered and the vault stays closed until it starts anew. The
+//! start writes and syncs once more what it finds, since a record that reads well may be in the kernel's memory only.
+//! After that it is safe whatever it found: nothing of the failed batch was released.
 //!
 //! What a disk of yesterday looks like from here is the lease's business, not this one's.
 

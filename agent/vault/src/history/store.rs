@@ -29,6 +29,12 @@ pub enum HistoryError {
         /// The database.
         path: PathBuf,
     },
+    /// Another process reads or writes it.
+    #[error("the slashing history {} is in use by another process: stop that one, then restart the vault", path.display())]
+    InUse {
+        /// The database.
+        path: PathBuf,
+    },
     /// SQLite's own check found damage.
     #[error("the slashing history {} is damaged ({found}): have the cluster replace this box's shares", path.display())]
     Damaged {
@@ -67,6 +73,7 @@ impl Store {
             store.db.execute_batch(SCHEMA).map_err(|err| store.write_error(err))?;
         }
         store.check()?;
+        store.settle()?;
         Ok(store)
     }
 
@@ -76,6 +83,7 @@ impl Store {
         }
         let store = Self::connect(path, OpenFlags::empty())?;
         store.check()?;
+        store.settle()?;
         Ok(store)
     }
 
@@ -103,6 +111,18 @@ impl Store {
         let found: String =
             self.db.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(|err| self.read_error(err))?;
         if found == "ok" { Ok(()) } else { Err(HistoryError::Damaged { path: self.path.clone(), found }) }
+    }
+
+    /// Moves what the log holds into the database and syncs that.
+    ///
+    /// A process that was killed before its sync, or whose sync failed, leaves records that only the kernel's memory
+    /// holds, although they read like all others. What may be signed again because of them would then be signed
+    /// without a record. Written anew they are on the disk, or the error says so.
+    fn settle(&self) -> Result<(), HistoryError> {
+        let busy = |row: &Row<'_>| row.get::<_, bool>(0);
+        let busy =
+            self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], busy).map_err(|err| self.write_error(err))?;
+        if busy { Err(HistoryError::InUse { path: self.path.clone() }) } else { Ok(()) }
     }
 
     pub(crate) fn load(&self) -> Result<BTreeMap<ValidatorPublic, Watermark>, HistoryError> {

@@ -194,6 +194,24 @@ fn what_is_recorded_is_in_the_files_before_the_call_returns() {
     }
 }
 
+/// A killed process leaves a log that is perhaps only in the kernel's memory. A vote found there may be signed again at
+/// once, so its record must be on the disk by then, as it is when it is in the database itself.
+#[test]
+fn what_is_found_in_the_log_at_the_start_is_put_into_the_database_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut history = History::open_or_create(&folder.path().join(FILE)).unwrap();
+    history.check_and_record(&[vote(1, 2)]).unwrap();
+    for open in [History::open, History::open_or_create] {
+        let (killed, path) = copy_of(&folder);
+        let mut found = open(&path).unwrap();
+        let (cut, after_cut) = copy_of(&killed);
+        fs::write(cut.path().join("history.sqlite-wal"), b"").unwrap();
+        assert!(found.check_and_record(&[vote(1, 2)]).unwrap()[0].is_ok(), "the same vote may be signed again");
+        let verdict = History::open(&after_cut).unwrap().check_and_record(&[vote(1, 2).with_root(0xbb)]).unwrap();
+        assert_eq!(verdict[0].as_ref().err(), Some(&double(2)), "signed, and its record was lost with the log");
+    }
+}
+
 #[test]
 fn a_power_cut_anywhere_in_a_record_loses_no_earlier_one() {
     let folder = tempfile::tempdir().unwrap();
