@@ -35,6 +35,16 @@ pub enum HistoryError {
         /// The database.
         path: PathBuf,
     },
+    /// SQLite would not sync each record before it says that it is saved.
+    #[error("the slashing history {} cannot be kept safe: {setting} is {found}; move it to a local file system", path.display())]
+    NotDurable {
+        /// The database.
+        path: PathBuf,
+        /// Which setting of SQLite is not as it must be.
+        setting: &'static str,
+        /// What it is.
+        found: String,
+    },
     /// SQLite's own check found damage.
     #[error("the slashing history {} is damaged ({found}): have the cluster replace this box's shares", path.display())]
     Damaged {
@@ -94,13 +104,26 @@ impl Store {
         // Alone with the file, SQLite keeps the index of its log in memory and needs no shared file for it.
         db.execute_batch("PRAGMA locking_mode = EXCLUSIVE; PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;")
             .map_err(read)?;
-        let mode: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(read)?;
-        if mode != "wal" {
-            return Err(HistoryError::Foreign { path: path.to_owned() });
-        }
+        db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).map_err(read)?;
         // In WAL mode only FULL syncs the log at every commit.
         db.execute_batch("PRAGMA synchronous = FULL; PRAGMA cell_size_check = ON;").map_err(read)?;
-        Ok(Self { path: path.to_owned(), db })
+        let store = Self { path: path.to_owned(), db };
+        store.confirm_durable()?;
+        Ok(store)
+    }
+
+    /// Reads back what makes a commit durable: SQLite ignores a setting that it does not know or cannot have.
+    pub(super) fn confirm_durable(&self) -> Result<(), HistoryError> {
+        for (setting, wanted) in
+            [("journal_mode", "wal"), ("synchronous", SYNCHRONOUS_FULL), ("locking_mode", "exclusive")]
+        {
+            let query = format!("SELECT CAST({setting} AS TEXT) FROM pragma_{setting}");
+            let found: String = self.db.query_row(&query, [], |row| row.get(0)).map_err(|err| self.read_error(err))?;
+            if found != wanted {
+                return Err(HistoryError::NotDurable { path: self.path.clone(), setting, found });
+            }
+        }
+        Ok(())
     }
 
     fn check(&self) -> Result<(), HistoryError> {
@@ -199,6 +222,8 @@ const SCHEMA: &str = "
     ) STRICT, WITHOUT ROWID;
     COMMIT;
 ";
+/// How SQLite names FULL.
+const SYNCHRONOUS_FULL: &str = "2";
 /// `HFH1`.
 const APPLICATION_ID: i64 = 0x4846_4831;
 const SCHEMA_VERSION: i64 = 1;
@@ -215,6 +240,11 @@ impl Store {
     /// Refuses writes, as a file system does that was mounted read-only.
     pub(crate) fn forbid_writes(&self) {
         self.db.execute_batch("PRAGMA query_only = ON").unwrap();
+    }
+
+    /// Changes the connection as the test wants.
+    pub(crate) fn run(&self, statements: &str) {
+        self.db.execute_batch(statements).unwrap();
     }
 
     /// Deletes every row, as somebody does who swaps the file.

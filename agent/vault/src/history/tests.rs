@@ -194,6 +194,23 @@ fn what_is_recorded_is_in_the_files_before_the_call_returns() {
     }
 }
 
+#[test]
+fn every_commit_is_synced_and_a_connection_that_does_not_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut history = History::open_or_create(&folder.path().join(FILE)).unwrap();
+    history.store.confirm_durable().unwrap();
+    for (weaker, setting) in [
+        ("PRAGMA synchronous = NORMAL", "synchronous"),
+        ("PRAGMA synchronous = FULL; PRAGMA locking_mode = NORMAL", "locking_mode"),
+    ] {
+        history.store.run(weaker);
+        let error = history.store.confirm_durable().unwrap_err();
+        assert!(matches!(error, HistoryError::NotDurable { setting: found, .. } if found == setting), "{error:?}");
+    }
+    history.store.run("PRAGMA locking_mode = EXCLUSIVE");
+    assert!(history.check_and_record(&[vote(1, 2)]).unwrap()[0].is_ok());
+}
+
 /// A killed process leaves a log that is perhaps only in the kernel's memory. A vote found there may be signed again at
 /// once, so its record must be on the disk by then, as it is when it is in the database itself.
 #[test]
