@@ -4,6 +4,7 @@
 
 pub mod chain;
 pub mod kit;
+pub mod scan;
 pub mod swtpm;
 pub mod up;
 
