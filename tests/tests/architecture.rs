@@ -5,9 +5,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test may panic")]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+mod tree;
+
+use std::collections::BTreeSet;
 use std::process::Command;
+
+use tree::{manifests, root, sources, without_tests_and_comments};
 
 /// One crate of the workspace: folder, package, what it may depend on, and what its tests may use besides.
 /// A crate that does not exist yet may stand here; one that exists must. `*` allows every crate but `holdfast-tests`.
@@ -176,15 +179,14 @@ fn the_checks_of_this_file_see_what_they_look_for() {
     let code = "use std::{collections::BTreeMap, fs};\nlet x = std::net::TcpStream::y; let hash_map = Instants;";
     assert!(mentions(code, "std::fs") && mentions(code, "std::net"));
     assert!(!mentions(code, "std::env") && !mentions(code, "Instant") && !mentions(code, "map"));
-    let file = "use tokio::net; // prost\nfn a() {}\n#[cfg(test)]\nmod tests {\n use rand::x;\n}\n";
+    let file =
+        "use tokio::net; // prost\n#[cfg(test)]\nmod tests;\n#[cfg(test)]\nmod more {\n use rand::x;\n}\nuse nix;\n";
     let kept = without_tests_and_comments(file);
-    assert!(mentions(&kept, "tokio") && !mentions(&kept, "prost") && !mentions(&kept, "rand"));
+    assert!(
+        mentions(&kept, "tokio") && mentions(&kept, "nix") && !mentions(&kept, "prost") && !mentions(&kept, "rand")
+    );
     assert!(allows("types eth", "holdfast-eth") && !allows("types eth", "holdfast-bls"));
     assert!(!allows("*", "holdfast-tests"));
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
 }
 
 fn full_name(short: &str) -> String {
@@ -199,14 +201,6 @@ fn allows(list: &str, edge: &str) -> bool {
     edge != "holdfast-tests" && list.split(' ').any(|short| short == "*" || full_name(short) == edge)
 }
 
-/// The manifest of each member of the workspace, by its folder.
-fn manifests() -> BTreeMap<String, toml::Table> {
-    let read = |path: PathBuf| std::fs::read_to_string(path).unwrap().parse::<toml::Table>().unwrap();
-    let members = read(root().join("Cargo.toml"))["workspace"]["members"].as_array().unwrap().clone();
-    let folder = |member: &toml::Value| member.as_str().unwrap().to_owned();
-    members.iter().map(|member| (folder(member), read(root().join(folder(member)).join("Cargo.toml")))).collect()
-}
-
 /// The crates of ours in these sections, those for one platform included.
 fn edges(manifest: &toml::Table, sections: &[&str]) -> BTreeSet<String> {
     let platforms = manifest.get("target").and_then(toml::Value::as_table).into_iter().flat_map(toml::Table::values);
@@ -219,48 +213,6 @@ fn edges(manifest: &toml::Table, sections: &[&str]) -> BTreeSet<String> {
         .flat_map(|section| section.iter().map(package))
         .filter(|name| name.starts_with("holdfast") || name == "netlab")
         .collect()
-}
-
-/// The `.rs` files below a folder's `src`, without those that a `#[cfg(test)] mod name;` brings in and without inner crates.
-fn sources(folder: &Path) -> Vec<PathBuf> {
-    let start = if folder.ends_with("src") { folder.to_owned() } else { folder.join("src") };
-    let (mut files, mut folders, mut tests) = (Vec::new(), vec![start], Vec::new());
-    while let Some(folder) = folders.pop() {
-        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
-        for path in entries.map(|entry| entry.unwrap().path()) {
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                tests.extend(test_modules(&std::fs::read_to_string(&path).unwrap()));
-                files.push(path);
-            }
-        }
-    }
-    files.retain(|file| {
-        !file.iter().any(|part| tests.iter().any(|test| Path::new(part).file_stem() == Some(test.as_ref())))
-    });
-    files
-}
-
-/// The names in `#[cfg(test)] mod name;`.
-fn test_modules(text: &str) -> Vec<String> {
-    let lines: Vec<&str> = text.lines().map(str::trim).collect();
-    let name = |pair: &[&str]| {
-        let declared = pair[1].trim_start_matches("pub(crate) ").strip_prefix("mod ")?.strip_suffix(';')?;
-        (pair[0] == "#[cfg(test)]").then(|| declared.to_owned())
-    };
-    lines.windows(2).filter_map(name).collect()
-}
-
-/// Cuts comments and, since tests stand at the bottom of a file, everything from `#[cfg(test)] mod … {` on.
-fn without_tests_and_comments(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().map(|line| line.split("//").next().unwrap_or("")).collect();
-    let opens_tests = |at: &usize| {
-        lines[*at].trim() == "#[cfg(test)]"
-            && lines.get(at + 1).is_some_and(|next| next.contains("mod ") && next.trim_end().ends_with('{'))
-    };
-    let end = (0..lines.len()).find(opens_tests).unwrap_or(lines.len());
-    lines[..end].join("\n")
 }
 
 /// Whether code names `word`: as a whole word or path, or as a member of a `std::{…}` group.
