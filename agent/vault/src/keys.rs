@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 
 use holdfast_bls::{HashedRoot, InvalidSecret};
 use holdfast_hal::tpm::Tpm;
-use holdfast_types::{ChainSpec, LockHash, PartialSignature, ShareIndex, ValidatorPublic};
+use holdfast_types::{ChainSpec, LockHash, PartialSignature, ShareIndex, SigningRoot, ValidatorPublic};
 use holdfast_vault_client::IdentityKey;
 use holdfast_vault_client::codec::BATCH_LEN_MAX;
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,16 @@ impl KeyRoom {
 
     pub(crate) fn kind_name(&self) -> &'static str {
         self.0.kind().name()
+    }
+}
+
+/// The roots of one batch as points of the curve: most often one for the whole batch, so each is hashed once.
+#[derive(Default)]
+pub(crate) struct HashedRoots(BTreeMap<SigningRoot, HashedRoot>);
+
+impl HashedRoots {
+    fn of(&mut self, root: SigningRoot) -> &HashedRoot {
+        self.0.entry(root).or_insert_with(|| HashedRoot::new(root))
     }
 }
 
@@ -115,11 +125,11 @@ impl Keys {
         IdentityKey(*self.slot(IDENTITY_SLOT))
     }
 
-    /// Signs what the history has recorded, and nothing else. Fails only for a share that is not here or no key, which
-    /// neither the import nor the caller lets through.
-    pub(crate) fn sign(&self, proof: &Recorded, root: &HashedRoot) -> Result<PartialSignature, InvalidSecret> {
+    /// Signs what the history has recorded, and nothing else: the root is the proof's own. Fails only for a share that
+    /// is not here or no key, which neither the import nor the caller lets through.
+    pub(crate) fn sign(&self, proof: Recorded, hashed: &mut HashedRoots) -> Result<PartialSignature, InvalidSecret> {
         let slot = *self.slots.get(proof.validator()).ok_or(InvalidSecret)?;
-        let signed = holdfast_bls::sign_with(self.slot(slot), root);
+        let signed = holdfast_bls::sign_with(self.slot(slot), hashed.of(proof.root()));
         wipe_stack();
         signed
     }

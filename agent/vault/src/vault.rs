@@ -9,18 +9,16 @@
 
 mod import;
 
-use std::collections::BTreeMap;
 use std::error::Error;
 
-use holdfast_bls::HashedRoot;
 use holdfast_eth::domain::attestation_signing_root;
 use holdfast_hal::tpm::{Tpm, TpmKind};
-use holdfast_types::{Millis, PartialSignature, SigningRoot};
+use holdfast_types::{Millis, PartialSignature};
 use holdfast_vault_client::codec::BATCH_LEN_MAX;
 use holdfast_vault_client::{AttestationToSign, Rejection, Request, Response, SigningRefused, VaultStatus};
 
 use crate::history::{Candidate, History, Recorded};
-use crate::keys::{KeyRoom, Keys};
+use crate::keys::{HashedRoots, KeyRoom, Keys};
 use crate::memory::MemoryError;
 use crate::sealed::WrappingKey;
 use crate::state::StateFolder;
@@ -198,15 +196,15 @@ fn triage(keys: &Keys, now: Millis, batch: &[AttestationToSign]) -> Triage {
     (verdicts, candidates)
 }
 
-/// Signs what was recorded; each root, most often one for the whole batch, is hashed to the curve once.
+/// Signs what was recorded.
 fn release(
     keys: &Keys,
     recorded: Vec<Result<Recorded, holdfast_vault_client::AttestationRefusal>>,
 ) -> Vec<Result<PartialSignature, SigningRefused>> {
-    let mut hashed: BTreeMap<SigningRoot, HashedRoot> = BTreeMap::new();
+    let mut hashed = HashedRoots::default();
     let mut sign = |proof: Recorded| {
-        let root = hashed.entry(proof.root()).or_insert_with(|| HashedRoot::new(proof.root()));
-        keys.sign(&proof, root).map_err(|_| SigningRefused::UnknownValidator(*proof.validator()))
+        let validator = *proof.validator();
+        keys.sign(proof, &mut hashed).map_err(|_| SigningRefused::UnknownValidator(validator))
     };
     recorded.into_iter().map(|verdict| verdict.map_err(SigningRefused::from).and_then(&mut sign)).collect()
 }

@@ -250,6 +250,16 @@ fn each_of_a_batch_is_answered_on_its_own_and_in_order() {
 }
 
 #[test]
+fn each_share_of_a_batch_signs_its_own_root() {
+    let (_machine, mut vault) = Machine::with_shares();
+    let votes = [0, 1, 2].map(|of| (of, AttestationData { index: u64::try_from(of).unwrap(), ..attestation(100, 2) }));
+    let answers = sign(&mut vault, &votes.map(|(of, data)| to_sign(of, data)));
+    for ((of, data), answer) in votes.iter().zip(answers) {
+        verify_partial(&public(*of), attestation_signing_root(&chain(), data), &answer.unwrap()).unwrap();
+    }
+}
+
+#[test]
 fn what_is_out_of_range_leaves_no_record() {
     let (machine, mut vault) = Machine::with_shares();
     assert!(sign_one(&mut vault, 0, attestation(3_200, 2)).is_err());
