@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use holdfast_hal::tpm::{Tpm, TpmError, TpmKind};
+use holdfast_hal_tpm::EsapiTpm;
 use holdfast_types::Millis;
 
 use crate::confine::{self, ConfineError};
@@ -25,6 +26,18 @@ pub struct Options {
 
 /// How the TPM is reached.
 pub type OpenTpm = Box<dyn FnOnce() -> Result<Box<dyn Tpm>, TpmError>>;
+
+/// Reaches the TPM at an address.
+#[must_use]
+pub fn tpm_at(address: String) -> OpenTpm {
+    Box::new(move || accepted(Box::new(EsapiTpm::open(&address)?), address))
+}
+
+/// Another crate of one build may switch the emulated TPM on in the shared `hal/tpm`; only the vault's own feature counts.
+fn accepted(tpm: Box<dyn Tpm>, address: String) -> Result<Box<dyn Tpm>, TpmError> {
+    let emulated = tpm.kind() == TpmKind::Emulated;
+    if emulated && !cfg!(feature = "danger_emulated_tpm") { Err(TpmError::Emulated { address }) } else { Ok(tpm) }
+}
 
 /// Why the vault does not start. What only keeps it from signing does not keep it from starting.
 #[derive(Debug, thiserror::Error)]
@@ -217,6 +230,12 @@ mod tests {
             assert!(answers[0].is_ok());
             assert!(matches!(answers[1], Err(SigningRefused::OutOfRange { .. })));
         });
+    }
+
+    #[test]
+    fn an_emulated_tpm_is_accepted_by_the_vaults_own_feature_only() {
+        let accepted = accepted(Box::new(SimTpm::new(1)), "swtpm:host=127.0.0.1,port=1".into());
+        assert_eq!(accepted.is_ok(), cfg!(feature = "danger_emulated_tpm"));
     }
 
     #[test]

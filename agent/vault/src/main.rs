@@ -9,8 +9,7 @@ use std::os::fd::AsFd;
 
 use anyhow::Context;
 use clap::Parser;
-use holdfast_hal_tpm::EsapiTpm;
-use holdfast_vault::boot::{Booted, boot};
+use holdfast_vault::boot::{Booted, boot, tpm_at};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 use tracing_subscriber::EnvFilter;
@@ -21,8 +20,7 @@ fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     log_to_stderr();
     let stopped = on_stop().context("cannot listen for signals")?;
-    let address = cli.tpm.clone();
-    let Booted { mut vault, server } = boot(cli.options(), Box::new(move || Ok(Box::new(EsapiTpm::open(&address)?))))?;
+    let Booted { mut vault, server } = boot(cli.options(), tpm_at(cli.tpm.clone()))?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "the vault serves");
     server.serve(stopped.as_fd(), &mut |request| vault.answer(request))?;
     tracing::info!("the vault ends");

@@ -267,6 +267,21 @@ fn what_is_out_of_range_leaves_no_record() {
     assert!(sign_one(&mut vault, 0, attestation(104, 2)).is_ok());
 }
 
+/// Another crate of one build may switch the request on in the shared client; only the vault's own feature counts.
+#[cfg(not(feature = "danger_emulated_tpm"))]
+#[test]
+fn without_the_feature_no_request_brings_shares_in_the_clear() {
+    let tag_and_zeros = |zeros| [vec![3], vec![0; zeros]].concat();
+    let decoded = (0..300).find_map(|zeros| holdfast_vault_client::codec::decode_request(&tag_and_zeros(zeros)).ok());
+    let mut vault = Machine::new().start();
+    if let Some(import) = decoded {
+        let answer = vault.answer(import);
+        let Response::Rejected(Rejection::Malformed(reason)) = answer else { panic!("{answer:?}") };
+        assert!(reason.contains("danger_emulated_tpm"), "{reason}");
+    }
+    assert!(matches!(vault.answer(Request::IdentityKey), Response::Rejected(Rejection::Empty)));
+}
+
 #[test]
 fn a_batch_over_the_bound_is_refused_as_a_whole() {
     let (_machine, mut vault) = Machine::with_shares();
