@@ -1,9 +1,10 @@
 //! The vault's process: flags, log, signals. What it does is in the library.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod cli;
 
+use std::env;
 use std::io::{self, IsTerminal, PipeReader};
 use std::os::fd::AsFd;
 
@@ -17,6 +18,7 @@ use tracing_subscriber::EnvFilter;
 use crate::cli::Cli;
 
 fn main() -> anyhow::Result<()> {
+    quieten_tpm_stack();
     let cli = Cli::parse();
     log_to_stderr();
     let stopped = on_stop().context("cannot listen for signals")?;
@@ -25,6 +27,16 @@ fn main() -> anyhow::Result<()> {
     server.serve(stopped.as_fd(), &mut |request| vault.answer(request))?;
     tracing::info!("the vault ends");
     Ok(())
+}
+
+/// Keeps the TPM stack from printing past our log what its errors say anyway, unless the caller asked for that.
+#[expect(unsafe_code, reason = "the stack reads its level from the environment only")]
+fn quieten_tpm_stack() {
+    if env::var_os(TPM_STACK_LEVEL).is_none() {
+        // SAFETY: this is the first thing that the process does, so it has one thread and nobody holds on to the
+        // environment.
+        unsafe { env::set_var(TPM_STACK_LEVEL, "all+none") };
+    }
 }
 
 /// A pipe that becomes readable when the process is asked to end.
@@ -43,3 +55,6 @@ fn log_to_stderr() {
     let log = tracing_subscriber::fmt().with_env_filter(level).with_writer(io::stderr);
     if io::stderr().is_terminal() { log.init() } else { log.json().init() }
 }
+
+/// Read by tpm2-tss at its first message.
+const TPM_STACK_LEVEL: &str = "TSS2_LOG";

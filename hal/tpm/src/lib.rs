@@ -6,8 +6,8 @@
 //!
 //! Not here: policy (which registers, when to seal), retries longer than one call, parsing of evidence.
 //!
-//! tpm2-tss logs every error that it expects to stderr unless `TSS2_LOG=all+none` is in the environment; whoever starts
-//! the process sets it, because a process cannot soundly change its environment once threads may run.
+//! tpm2-tss prints every error that it expects to stderr unless `TSS2_LOG=all+none` is in the environment. The program
+//! sets that as the first thing it does: a process cannot soundly change its environment once threads may run.
 
 #![forbid(unsafe_code)]
 
