@@ -156,9 +156,12 @@ mod tests {
     use std::process::Command;
     use std::thread;
 
+    use holdfast_types::{Epoch, SigningRoot, Slot, ValidatorPublic};
+    use holdfast_vault_client::{Request, Response};
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
     use super::*;
+    use crate::history::{Candidate, History};
 
     /// Runs `act` in a thread of its own under the filter: it holds for one thread as for a process of one.
     fn confined<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
@@ -222,6 +225,59 @@ mod tests {
         };
         let connected = !cfg!(feature = "danger_emulated_tpm");
         assert_eq!(thread::spawn(confined).join().unwrap(), (connected, true, true));
+    }
+
+    /// In a process of its own: what it gives up the other tests still need.
+    #[test]
+    fn a_hardened_process_cannot_be_dumped_traced_or_raised() {
+        const NAME: &str = "confine::tests::a_hardened_process_cannot_be_dumped_traced_or_raised";
+        const CHILD: &str = "HOLDFAST_TEST_HARDENED";
+        let given_up = || {
+            let cores = nix::sys::resource::getrlimit(Resource::RLIMIT_CORE).unwrap();
+            (cores, prctl::get_dumpable().unwrap(), prctl::get_no_new_privs().unwrap())
+        };
+        if std::env::var_os(CHILD).is_some() {
+            harden().unwrap();
+            assert_eq!(given_up(), ((0, 0), false, true));
+            return;
+        }
+        assert!(given_up().1, "a process is dumpable at first, or this shows nothing");
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", NAME, "--test-threads", "1"])
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&child.stdout);
+        assert!(child.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    /// Everything after the boot: an import, a signature, and a history whose log is moved into the database.
+    #[test]
+    fn a_vault_imports_signs_and_keeps_its_history() {
+        let place = tempfile::tempdir().unwrap();
+        let (folder, file) = (place.path().join("state"), place.path().join("history.sqlite"));
+        let work = move || {
+            let mut vault = crate::testing::empty_vault(&folder);
+            let mut history = History::open_or_create(&file).unwrap();
+            seccompiler::apply_filter(&filter(TpmKind::Device).unwrap()).unwrap();
+            vault.import(&crate::testing::import()).unwrap();
+            let signed = vault.answer(Request::SignAttestations(vec![crate::testing::first_to_sign()]));
+            assert!(matches!(signed, Response::Attestations(answers) if answers[0].is_ok()));
+            for target in 1..50 {
+                let batch: Vec<_> = (0..1_000).map(|number| vote(number, target)).collect();
+                assert!(history.check_and_record(&batch).unwrap().iter().all(Result::is_ok));
+            }
+            std::fs::metadata(&file).unwrap().len()
+        };
+        let len = thread::spawn(work).join().unwrap();
+        assert!(len > 100_000, "the log was never moved into the database of {len} bytes");
+    }
+
+    fn vote(number: u16, target: u64) -> Candidate {
+        let mut validator = ValidatorPublic::default();
+        validator.0[..2].copy_from_slice(&number.to_be_bytes());
+        let root = SigningRoot([1; 32]);
+        Candidate { validator, source: Epoch(0), target: Epoch(target), slot: Slot(target * 32), root }
     }
 
     #[test]

@@ -1,7 +1,14 @@
-//! A small chain and the attestations on it, for the tests of this crate.
+//! A small chain, the attestations on it and a vault for them, for the tests of this crate.
+
+use std::path::Path;
 
 use holdfast_eth::{AttestationData, Checkpoint};
-use holdfast_types::{ChainSpec, Epoch, Fork, ForkVersion, Root, Slot};
+use holdfast_hal_sim::SimTpm;
+use holdfast_types::{ChainSpec, Epoch, Fork, ForkVersion, LockHash, Root, ShareIndex, Slot, ValidatorPublic};
+use holdfast_vault_client::{AttestationToSign, IdentityKey};
+
+use crate::state::StateFolder;
+use crate::vault::{Import, Share, Vault};
 
 /// 2 s slots, 32 to an epoch, from second 1,000 on; a fork at epoch 2.
 pub(crate) fn chain() -> ChainSpec {
@@ -29,3 +36,27 @@ pub(crate) fn attestation(slot: u64, source: u64) -> AttestationData {
         target: Checkpoint { epoch: target, root: Root([3; 32]) },
     }
 }
+
+/// A vault in slot 100.
+pub(crate) fn empty_vault(folder: &Path) -> Vault {
+    let clock = || chain().slot_start(Slot(100));
+    Vault::open(StateFolder::open(folder).unwrap(), Box::new(SimTpm::new(1)), Box::new(clock)).unwrap()
+}
+
+/// One share.
+pub(crate) fn import() -> Import {
+    Import {
+        lock_hash: LockHash([5; 32]),
+        chain: chain(),
+        identity: IdentityKey([6; 32]),
+        share_index: ShareIndex(1),
+        shares: vec![Share { validator: VALIDATOR, secret: [7; 32].into() }],
+    }
+}
+
+/// What [`empty_vault`] signs once it has the share.
+pub(crate) fn first_to_sign() -> AttestationToSign {
+    AttestationToSign { validator: VALIDATOR, data: attestation(100, 2) }
+}
+
+const VALIDATOR: ValidatorPublic = ValidatorPublic([4; 48]);
