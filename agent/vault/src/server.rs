@@ -79,6 +79,7 @@ impl Server {
     pub fn serve(&self, stop: BorrowedFd<'_>, answer: &mut dyn FnMut(Request) -> Response) -> Result<(), ServerError> {
         let mut connections: Vec<Connection> = Vec::with_capacity(CONNECTIONS_MAX);
         let mut rate = Rate::full(Instant::now());
+        let mut door = Door::default();
         loop {
             let now = Instant::now();
             hang_up_on_the_late(&mut connections, now);
@@ -98,7 +99,7 @@ impl Server {
                 !looked_at.next().unwrap_or(false) || turn(connection, &mut rate, answer, now)
             });
             if ready.listener {
-                self.accept(&mut connections, now);
+                self.accept(&mut connections, &mut door, now);
             }
         }
     }
@@ -130,11 +131,14 @@ impl Server {
     }
 
     /// Takes one new connection. When all places are taken, the one that was silent longest makes room.
-    fn accept(&self, connections: &mut Vec<Connection>, now: Instant) {
+    fn accept(&self, connections: &mut Vec<Connection>, door: &mut Door, now: Instant) {
         let accepted = self.listener.accept().and_then(|(stream, _)| {
             let uid = getsockopt(&stream, PeerCredentials)?.uid();
             if uid != self.allowed_uid {
-                tracing::warn!(uid, allowed = self.allowed_uid, "hung up on a process of another user");
+                if door.turned_away() {
+                    let so_far = door.turned_away;
+                    tracing::warn!(uid, allowed = self.allowed_uid, so_far, "hung up on a process of another user");
+                }
                 return Ok(None);
             }
             Connection::new(stream, now).map(Some)
@@ -149,7 +153,8 @@ impl Server {
             }
             Ok(None) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => tracing::warn!(%error, "cannot accept a connection"),
+            Err(error) if door.turned_away() => tracing::warn!(%error, "cannot accept a connection"),
+            Err(_) => {}
         }
     }
 }
@@ -209,6 +214,20 @@ fn make_way(path: &Path) -> Result<(), ServerError> {
         return Err(ServerError::InUse { path: path.to_owned() });
     }
     fs::remove_file(path).map_err(|err| ServerError::Listen { path: path.to_owned(), err })
+}
+
+/// Counts who did not come in: any user may knock, so each may not cost a line of the log.
+#[derive(Default)]
+struct Door {
+    turned_away: u64,
+}
+
+impl Door {
+    /// Counts one more, and says whether that is worth a line: each time that their number has doubled.
+    fn turned_away(&mut self) -> bool {
+        self.turned_away = self.turned_away.saturating_add(1);
+        self.turned_away.is_power_of_two()
+    }
 }
 
 /// A bucket of requests that refills evenly.

@@ -72,6 +72,14 @@ fn another_user_is_hung_up_on_and_nothing_is_answered() {
     running.stop();
 }
 
+/// Whoever may open the socket's folder can be turned away as often as he likes, and must not fill the disk with it.
+#[test]
+fn a_crowd_of_strangers_does_not_flood_the_log() {
+    let mut door = Door::default();
+    let lines = (0..100_000).filter(|_| door.turned_away()).count();
+    assert_eq!(lines, 17, "at the first, the second, the fourth and so on");
+}
+
 #[test]
 fn half_a_request_blocks_nobody() {
     let running = Running::own();
