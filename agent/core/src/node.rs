@@ -205,6 +205,9 @@ impl Node {
         for Decision { duty, round, value } in decisions {
             let begins = self.may_begin(duty, now);
             let run = open(&mut self.runs, &self.schedule, &self.cluster, duty, begins);
+            if let Some(resolved) = self.schedule.duties_at(&self.cluster, duty.slot) {
+                run.resolve(&self.cluster, resolved);
+            }
             run.decide(&self.cluster, &value);
             let validators = run.decided_validators();
             let refused = run.take_refused();
@@ -301,7 +304,7 @@ impl Node {
     /// Opens the duty of this slot, and begins those whose time has come. Slots that were slept through are not made up for.
     fn begin_duties(&mut self, now: Millis, out: &mut Vec<Effect>) {
         let duty = DutyId::attester(self.cluster.slot_now(now));
-        let has_duty = self.schedule.duties_at(&self.cluster, duty.slot).is_some();
+        let has_duty = self.schedule.has_duty(&self.cluster, duty.slot);
         let begins = self.may_begin(duty, now);
         if has_duty && begins {
             open(&mut self.runs, &self.schedule, &self.cluster, duty, begins);
@@ -354,8 +357,9 @@ impl Node {
     fn refresh_runs(&mut self, now: Millis) {
         let current = self.cluster.slot_now(now);
         for (duty, run) in self.runs.iter_mut().filter(|(duty, _)| duty.slot >= current) {
-            let resolved = self.schedule.duties_at(&self.cluster, duty.slot).cloned().unwrap_or_default();
-            run.resolve(&self.cluster, resolved);
+            if let Some(resolved) = self.schedule.duties_at(&self.cluster, duty.slot) {
+                run.resolve(&self.cluster, resolved);
+            }
         }
     }
 
@@ -388,7 +392,7 @@ fn open<'a>(
     begins: bool,
 ) -> &'a mut AttesterRun {
     runs.entry(duty).or_insert_with(|| {
-        let resolved = schedule.duties_at(cluster, duty.slot).cloned().unwrap_or_default();
+        let resolved = schedule.duties_at(cluster, duty.slot);
         AttesterRun::new(cluster, duty, resolved, begins)
     })
 }

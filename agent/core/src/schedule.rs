@@ -151,9 +151,15 @@ impl Schedule {
         }
     }
 
-    /// The duties of a slot, as known now.
-    pub(crate) fn duties_at(&self, cluster: &Cluster, slot: Slot) -> Option<&SlotDuties> {
-        self.epochs.get(&cluster.chain.epoch_of(slot))?.by_slot.get(&slot)
+    /// The duties of a slot, as known now; `None` while the beacon node has not told those of its epoch.
+    pub(crate) fn duties_at(&self, cluster: &Cluster, slot: Slot) -> Option<SlotDuties> {
+        let of_epoch = self.epochs.get(&cluster.chain.epoch_of(slot))?;
+        of_epoch.dependent_root.map(|_| of_epoch.by_slot.get(&slot).cloned().unwrap_or_default())
+    }
+
+    /// Whether one of our validators attests in a slot, as known now.
+    pub(crate) fn has_duty(&self, cluster: &Cluster, slot: Slot) -> bool {
+        self.epochs.get(&cluster.chain.epoch_of(slot)).is_some_and(|of_epoch| of_epoch.by_slot.contains_key(&slot))
     }
 
     pub(crate) fn next_wake(&self) -> Option<Millis> {
@@ -261,7 +267,8 @@ mod tests {
     fn an_epoch_is_resolved_in_two_questions_without_strangers() {
         let schedule = resolved(1);
         assert_eq!(schedule.duties_at(&cluster(2), Slot(5)).unwrap().len(), 2);
-        assert!(schedule.duties_at(&cluster(2), Slot(6)).is_none());
+        assert_eq!(schedule.duties_at(&cluster(2), Slot(6)), Some(SlotDuties::new()), "nobody attests then");
+        assert_eq!(schedule.duties_at(&cluster(2), Slot(32)), None, "that epoch was not asked for");
     }
 
     #[test]
@@ -301,9 +308,9 @@ mod tests {
         assert!(asked(&mut schedule, at(4)).is_empty());
         schedule.on_head(&cluster(2), &head(4, 2, 1), at(4));
         assert_eq!(asked(&mut schedule, at(4)), ["duties 0 of 2"]);
-        assert!(schedule.duties_at(&cluster(2), Slot(5)).is_some());
+        assert!(schedule.has_duty(&cluster(2), Slot(5)));
         schedule.take_duties(&cluster(2), Epoch(0), duties(2, &[duty(1, 6)]), at(4));
-        assert!(schedule.duties_at(&cluster(2), Slot(5)).is_none());
+        assert!(!schedule.has_duty(&cluster(2), Slot(5)));
         assert!(asked(&mut schedule, at(4)).is_empty());
     }
 

@@ -32,6 +32,12 @@ pub(crate) enum DecidedFault {
         /// The validator.
         validator: ValidatorPublic,
     },
+    /// It is for a validator that does not attest in this slot.
+    #[error("validator {} has no duty in this slot by our own beacon node", validator.short())]
+    NoDuty {
+        /// The validator.
+        validator: ValidatorPublic,
+    },
     /// It is no value of an attester duty.
     #[error("it does not decode as a set of attester values")]
     NotAttester,
@@ -46,6 +52,8 @@ pub(crate) struct AttesterRun {
     duty: DutyId,
     /// The duties of our validators as our own beacon node has them.
     resolved: BTreeMap<ValidatorPublic, AttesterDuty>,
+    /// Whether our own beacon node told; without it `resolved` is empty and says nothing.
+    is_resolved: bool,
     takes_part: bool,
     begun: bool,
     fetch: Retry,
@@ -65,13 +73,15 @@ pub(crate) struct AttesterRun {
 
 impl AttesterRun {
     /// A duty that has not begun. With `takes_part` it begins in time, and without it others do it: their decisions are
-    /// signed and their partials combined.
+    /// signed and their partials combined. `resolved` is `None` while our own beacon node has not told the duties.
     pub(crate) fn new(
         cluster: &Cluster,
         duty: DutyId,
-        resolved: BTreeMap<ValidatorPublic, AttesterDuty>,
+        resolved: Option<BTreeMap<ValidatorPublic, AttesterDuty>>,
         takes_part: bool,
     ) -> Self {
+        let is_resolved = resolved.is_some();
+        let resolved = resolved.unwrap_or_default();
         let longest_ms = cluster.chain.slot_ms;
         let mut fetch = Retry::new(FETCH_AGAIN_MS, longest_ms);
         if takes_part && !resolved.is_empty() {
@@ -80,6 +90,7 @@ impl AttesterRun {
         Self {
             duty,
             resolved,
+            is_resolved,
             takes_part,
             begun: false,
             fetch,
@@ -106,6 +117,7 @@ impl AttesterRun {
             return;
         }
         self.resolved = resolved;
+        self.is_resolved = true;
         if self.takes_part && !self.resolved.is_empty() && self.data.is_none() && self.fetch.is_idle() {
             self.fetch.ask_at(cluster.duty_start(self.duty));
         }
@@ -188,7 +200,8 @@ impl AttesterRun {
     /// validators do not suffer for each other.
     pub(crate) fn decide(&mut self, cluster: &Cluster, value: &Value) {
         if self.decided.is_none() {
-            let (good, faults) = check_value(cluster, self.duty.slot, value, &self.resolved);
+            let resolved = self.is_resolved.then_some(&self.resolved);
+            let (good, faults) = check_value(cluster, self.duty.slot, value, resolved);
             self.decided = Some(good);
             self.refused = faults.iter().map(ToString::to_string).collect();
         }
@@ -298,12 +311,12 @@ fn check_value(
     cluster: &Cluster,
     slot: Slot,
     value: &Value,
-    resolved: &BTreeMap<ValidatorPublic, AttesterDuty>,
+    resolved: Option<&BTreeMap<ValidatorPublic, AttesterDuty>>,
 ) -> (BTreeMap<ValidatorPublic, AttesterValue>, Vec<DecidedFault>) {
     let Value::DataSet(set) = value else { return (BTreeMap::new(), vec![DecidedFault::NotAttester]) };
     let (mut good, mut faults) = (BTreeMap::new(), Vec::new());
     for (validator, bytes) in set {
-        match check_entry(cluster, slot, *validator, bytes, resolved.get(validator)) {
+        match check_entry(cluster, slot, *validator, bytes, resolved) {
             Ok(value) => {
                 good.insert(*validator, value);
             }
@@ -318,7 +331,7 @@ fn check_entry(
     slot: Slot,
     validator: ValidatorPublic,
     bytes: &[u8],
-    resolved: Option<&AttesterDuty>,
+    resolved: Option<&BTreeMap<ValidatorPublic, AttesterDuty>>,
 ) -> Result<AttesterValue, DecidedFault> {
     if !cluster.has_validator(&validator) {
         return Err(DecidedFault::UnknownValidator(validator));
@@ -326,7 +339,12 @@ fn check_entry(
     let value = AttesterValue::decode(bytes).map_err(|_| DecidedFault::NotAttester)?;
     check_data(cluster, slot, &value.data).map_err(|rule| DecidedFault::Data { validator, rule })?;
     let of_this = value.duty.validator == validator && value.duty.slot == slot;
-    if of_this && resolved.is_none_or(|own| to_wire(own) == value.duty) {
+    // A validator attests once an epoch: one that is signed for in a slot that is not its own has lost its own slot to
+    // the slashing protection. One bad leader could do that to all of them.
+    let own = resolved.map(|resolved| resolved.get(&validator));
+    if own == Some(None) {
+        Err(DecidedFault::NoDuty { validator })
+    } else if of_this && own.flatten().is_none_or(|own| to_wire(own) == value.duty) {
         Ok(value)
     } else {
         Err(DecidedFault::Duty { validator })

@@ -44,7 +44,12 @@ fn set(values: &[(u8, AttesterValue)]) -> Value {
 
 fn run(resolved: &[u8]) -> AttesterRun {
     let resolved = resolved.iter().map(|number| (validator(*number), duty(*number))).collect();
-    AttesterRun::new(&cluster(2), DUTY, resolved, true)
+    AttesterRun::new(&cluster(2), DUTY, Some(resolved), true)
+}
+
+/// A run whose duties our own beacon node has not told.
+fn unresolved() -> AttesterRun {
+    AttesterRun::new(&cluster(2), DUTY, None, true)
 }
 
 /// The rule for which a value of validator 1 is not signed; `None` when it is.
@@ -106,11 +111,25 @@ fn a_bad_entry_does_not_spoil_the_others() {
 
 #[test]
 fn a_duty_that_only_the_others_know_is_signed_by_what_they_say() {
-    let mut run = run(&[]);
+    let mut run = unresolved();
     run.decide(&cluster(2), &set(&[(2, value(2))]));
     run.ask_vault(&mut Vec::new());
     let (signed, _) = run.take_signed(&cluster(2), vec![(validator(2), Ok(PartialSignature([4; 96])))]);
     assert_eq!(signed[0].1.committee, Some(3));
+}
+
+/// One bad leader would otherwise take from each of our validators the one attestation that it has in this epoch.
+#[test]
+fn a_validator_without_a_duty_in_the_slot_is_not_signed_for() {
+    for mut run in [run(&[1]), run(&[])] {
+        run.decide(&cluster(2), &set(&[(2, value(2))]));
+        assert!(!run.waits_for_vault());
+        assert!(run.take_refused().unwrap()[0].contains("has no duty in this slot"));
+    }
+    let mut told_late = unresolved();
+    told_late.resolve(&cluster(2), BTreeMap::new());
+    told_late.decide(&cluster(2), &set(&[(2, value(2))]));
+    assert!(!told_late.waits_for_vault());
 }
 
 #[test]
@@ -229,7 +248,7 @@ fn a_failed_submission_is_repeated_with_all_that_is_ready() {
 #[test]
 fn an_attestation_whose_committee_nobody_knows_is_not_submitted() {
     let now = cluster(2).duty_start(DUTY);
-    let mut run = run(&[]);
+    let mut run = unresolved();
     assert_eq!(run.take_whole(vec![whole(1)], now), [validator(1)]);
     assert_eq!(submits(&mut run, now), 0);
     let said = Whole { said: Some((ValidatorIndex(1), 3)), ..whole(1) };
