@@ -188,7 +188,10 @@ impl Node {
             self.halt(alarm, out);
             return;
         }
-        let refused = self.readiness.is_draining() && !self.consensus.hosts(duty);
+        // Whoever joins late runs through every round that is past, aloud: for a duty that is worth little by now that
+        // is a flood which one small message sets off.
+        let joins = !self.readiness.is_draining() && now <= self.cluster.patience_end(duty);
+        let refused = !joins && !self.consensus.hosts(duty);
         if refused || !does_consensus(duty.kind) || !self.cluster.takes_part(duty) {
             return;
         }

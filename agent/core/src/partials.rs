@@ -138,10 +138,11 @@ impl PartialStore {
         Ok(())
     }
 
-    /// The next work on a duty, when it is worth doing.
+    /// The next work on a duty, when it is worth doing. When the patience is over, a partial that completes nothing is
+    /// checked as well: nobody is waited for.
     pub(crate) fn take_job(&mut self, cluster: &Cluster, duty: DutyId, now: Millis) -> Option<BlsJob> {
         let of_duty = self.duties.get_mut(&duty)?;
-        if of_duty.in_flight || !of_duty.is_worth_checking(cluster, now >= patience_ends(cluster, duty)) {
+        if of_duty.in_flight || !of_duty.is_worth_checking(cluster, now >= cluster.patience_end(duty)) {
             return None;
         }
         of_duty.in_flight = true;
@@ -166,7 +167,7 @@ impl PartialStore {
     /// The duties that wait for partials that may never come, with the time at which the waiting ends.
     pub(crate) fn next_wake(&self, cluster: &Cluster) -> Option<Millis> {
         let waiting = self.duties.iter().filter(|(_, of_duty)| !of_duty.in_flight && of_duty.has_fresh());
-        waiting.map(|(duty, _)| patience_ends(cluster, *duty)).min()
+        waiting.map(|(duty, _)| cluster.patience_end(*duty)).min()
     }
 
     /// The duties with partials, to look for work.
@@ -321,11 +322,6 @@ fn attestation(
     } else {
         Err(PeerFault::WrongPayload { duty, validator })
     }
-}
-
-/// From one slot after the start of a duty on, a partial that completes nothing is checked as well: nobody is waited for.
-fn patience_ends(cluster: &Cluster, duty: DutyId) -> Millis {
-    cluster.duty_start(duty).plus(cluster.chain.slot_ms)
 }
 
 /// A validator attests once an epoch. Alive are the duties of the epoch before this one, of this one, and, because the

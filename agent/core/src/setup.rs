@@ -146,6 +146,11 @@ impl Cluster {
         gate::duty_deadline(duty, &self.chain).unwrap_or(Millis(u64::MAX))
     }
 
+    /// Until when a duty's latecomers are waited for: one slot after its start.
+    pub(crate) fn patience_end(&self, duty: DutyId) -> Millis {
+        self.duty_start(duty).plus(self.chain.slot_ms)
+    }
+
     /// Whether we vote on a duty: not when it began before this boot. Then an earlier run of this node may have voted on
     /// it, and a vote that contradicts it would make us a faulty operator.
     pub(crate) fn takes_part(&self, duty: DutyId) -> bool {

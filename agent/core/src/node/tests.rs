@@ -90,6 +90,19 @@ fn a_peer_that_speaks_for_a_duty_we_do_not_know_is_joined() {
     assert!(out.iter().any(|effect| matches!(effect, Effect::SignConsensus(_))), "votes for the next round: {out:?}");
 }
 
+/// An instance that starts late runs through every round that is past, and says so to everybody in each: one small
+/// message for each slot of an epoch would have us send thousands.
+#[test]
+fn a_duty_that_began_long_ago_is_not_joined() {
+    let mut node = node();
+    handle(&mut node, NOW, Input::Wake);
+    assert!(handle(&mut node, NOW, message(2, DutyKind::Attester, 38)).is_empty());
+    assert_eq!(node.load().instances, 0);
+    let out = handle(&mut node, NOW, message(2, DutyKind::Attester, 39));
+    let rounds = out.iter().filter(|effect| matches!(effect, Effect::SignConsensus(_))).count();
+    assert_eq!((node.load().instances, rounds), (1, 8), "eight seconds after its start");
+}
+
 #[test]
 fn an_answer_that_nobody_asked_for_changes_nothing() {
     let mut node = node();

@@ -193,7 +193,7 @@ fn outcome_of(
         let partial = own_partial(cluster, data(1), None, signature);
         store.insert(cluster, DUTY, *public, OperatorIndex(operator), partial).unwrap();
     }
-    let job = store.take_job(cluster, DUTY, patience_ends(cluster, DUTY)).unwrap();
+    let job = store.take_job(cluster, DUTY, cluster.patience_end(DUTY)).unwrap();
     store.finish(job.run([3; 32]))
 }
 
