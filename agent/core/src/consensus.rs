@@ -19,6 +19,8 @@ pub(crate) struct Consensus {
     hosted: BTreeMap<DutyId, Hosted>,
     /// The bytes of values that each peer brought.
     brought: BTreeMap<OperatorIndex, usize>,
+    /// The last duties that are over and in which we said something.
+    forgotten: BTreeSet<DutyId>,
 }
 
 #[derive(Debug)]
@@ -135,6 +137,12 @@ impl Consensus {
 
     /// Forgets duties that are over.
     pub(crate) fn drop_expired(&mut self, cluster: &Cluster, now: Millis) {
+        let over =
+            self.hosted.iter().filter(|(duty, hosted)| cluster.duty_end(**duty) < now && !hosted.sent.is_empty());
+        self.forgotten.extend(over.map(|(duty, _)| *duty));
+        while self.forgotten.len() > FORGOTTEN_MAX {
+            self.forgotten.pop_first();
+        }
         self.drop_unless(|duty, _| cluster.duty_end(*duty) >= now);
     }
 
@@ -145,6 +153,12 @@ impl Consensus {
 
     pub(crate) fn hosts(&self, duty: DutyId) -> bool {
         self.hosted.contains_key(&duty)
+    }
+
+    /// Whether what we said about a duty is forgotten, and the duty over for good: also when the clock was set back, and
+    /// by it there is time left. To begin it again would contradict what we said, and our own echo would look like a twin.
+    pub(crate) fn has_forgotten(&self, duty: DutyId) -> bool {
+        self.forgotten.contains(&duty)
     }
 
     /// The alarm, when a peer's message carries one that our key signed and that we did not send.
@@ -309,6 +323,9 @@ const ENTRY_LEN_MAX: usize = 1024;
 /// A node says at most four things a round and answers each peer 16 times; a duty ends after one epoch, which is fewer
 /// than 400 rounds.
 const SENT_PER_DUTY_MAX: usize = 4 * 400 + 16 * 32;
+
+/// The attester duties of four epochs: more than are alive at any time, so more than a clock that jumps can end at once.
+const FORGOTTEN_MAX: usize = 128;
 
 #[cfg(test)]
 mod tests;

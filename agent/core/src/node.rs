@@ -336,7 +336,7 @@ impl Node {
     /// what an earlier run of this node may have begun.
     fn may_begin(&self, duty: DutyId, now: Millis) -> bool {
         let in_time = duty.slot >= self.cluster.slot_now(now) && self.cluster.takes_part(duty);
-        in_time && !self.readiness.is_draining()
+        in_time && !self.readiness.is_draining() && !self.consensus.has_forgotten(duty)
     }
 
     /// When a duty of ours has something to begin: itself, or its proposal.
@@ -372,7 +372,7 @@ impl Node {
             tell_fault(&self.cluster, from, PeerFault::OutsideGate { duty }, out);
             return false;
         }
-        self.cluster.duty_end(duty) >= now
+        self.cluster.duty_end(duty) >= now && !self.consensus.has_forgotten(duty)
     }
 
     fn halt(&mut self, alarm: Alarm, out: &mut Vec<Effect>) {

@@ -104,6 +104,23 @@ fn a_duty_that_began_long_ago_is_not_joined() {
 }
 
 #[test]
+fn a_clock_that_jumps_and_comes_back_neither_shows_a_twin_nor_votes_again() {
+    let mut node = node();
+    handle(&mut node, NOW, Input::Wake);
+    handle(&mut node, NOW, message(2, DutyKind::Attester, 40));
+    let (start, later) = (NOW.plus(4000), NOW.plus(6500));
+    let votes = |out: &[Effect]| out.iter().filter(|effect| matches!(effect, Effect::SignConsensus(_))).count();
+    handle(&mut node, start, Input::Wake);
+    assert_eq!(votes(&handle(&mut node, start.plus(1000), Input::Wake)), 1);
+    handle(&mut node, NOW.plus(3_600_000), Input::Wake);
+    assert_eq!(node.load().instances, 0);
+    let echo = handle(&mut node, later, message(0, DutyKind::Attester, 40));
+    assert!(!echo.iter().any(|effect| matches!(effect, Effect::Alarm(_))), "{echo:?}");
+    let out = handle(&mut node, later, message(2, DutyKind::Attester, 40));
+    assert_eq!((votes(&out), node.load().instances), (0, 0), "{out:?}");
+}
+
+#[test]
 fn an_answer_that_nobody_asked_for_changes_nothing() {
     let mut node = node();
     handle(&mut node, NOW, Input::Wake);
