@@ -221,7 +221,7 @@ fn log_refusals(batch: &[AttestationToSign], answers: &[Result<PartialSignature,
     }
 }
 
-/// An error with everything that led to it, in one line.
+/// An error with everything that led to it, in one line, cut where it is longer than anybody reads.
 pub(crate) fn in_full(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -230,8 +230,15 @@ pub(crate) fn in_full(error: &dyn Error) -> String {
         text.push_str(&cause.to_string());
         next = cause.source();
     }
+    if let Some((cut, _)) = text.char_indices().nth(REASON_LEN_MAX) {
+        text.truncate(cut);
+        text.push('…');
+    }
     text
 }
+
+/// A path of the longest kind, and words around it. It bounds the answers that carry a reason.
+const REASON_LEN_MAX: usize = 5_000;
 
 pub(crate) const HISTORY_FILE: &str = "history.sqlite";
 

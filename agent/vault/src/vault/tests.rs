@@ -366,6 +366,25 @@ fn without_its_history_it_signs_nothing_but_keeps_its_identity() {
     assert!(signs_nothing(&mut machine.start()).contains("is missing"), "a start made a new history");
 }
 
+/// SQLite's complaints quote names out of the file, which may be anything.
+#[test]
+fn a_damaged_history_with_a_long_complaint_can_still_be_told() {
+    let machine = Machine::new();
+    drop(machine.start());
+    let table = "x".repeat(300_000);
+    let db = rusqlite::Connection::open(machine.place.path().join(HISTORY_FILE)).unwrap();
+    db.execute_batch(&format!(
+        "CREATE TABLE {table} (a); INSERT INTO {table} VALUES (NULL); PRAGMA writable_schema = ON;
+         UPDATE sqlite_schema SET sql = 'CREATE TABLE {table} (a NOT NULL)' WHERE name = '{table}';"
+    ))
+    .unwrap();
+    drop(db);
+    let mut vault = machine.start();
+    assert!(signs_nothing(&mut vault).contains("is damaged"));
+    let status = vault.answer(Request::Status);
+    assert!(holdfast_vault_client::codec::encode_response(&status).is_ok(), "the status does not fit into a frame");
+}
+
 #[test]
 fn a_history_that_cannot_be_written_closes_the_vault_until_it_restarts() {
     let (machine, mut vault) = Machine::with_shares();
