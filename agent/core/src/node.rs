@@ -70,6 +70,10 @@ impl Node {
             Input::PeerUp(peer) => self.readiness.peer_up(&self.cluster, peer),
             Input::PeerDown(peer) => self.readiness.peer_down(peer),
             Input::Vault(state) => self.readiness.vault(state),
+            Input::Drain if self.readiness.is_halted() => {
+                self.readiness.drain();
+                self.readiness.drained();
+            }
             // A halted node keeps an eye on the world, and does nothing more.
             _ if self.readiness.is_halted() => {}
             Input::Wake => {}
@@ -145,6 +149,9 @@ impl Node {
     fn on_beacon_status(&mut self, status: BeaconStatus, now: Millis) {
         if status == BeaconStatus::Synced {
             self.schedule.hurry(now);
+            if !self.readiness.is_synced() {
+                self.schedule.ask_again_for_nobody(now);
+            }
         }
         self.readiness.beacon(status);
     }

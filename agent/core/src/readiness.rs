@@ -52,6 +52,10 @@ impl Readiness {
         self.beacon = status;
     }
 
+    pub(crate) fn is_synced(&self) -> bool {
+        self.beacon == BeaconStatus::Synced
+    }
+
     pub(crate) fn vault(&mut self, state: Result<(), String>) {
         self.vault = state;
     }

@@ -86,6 +86,14 @@ impl Schedule {
         }
     }
 
+    /// The beacon node has caught up: what it answered before may be as old as it was. Where it knew none of our
+    /// validators it is asked once more; where it knew them, the head events tell what changed.
+    pub(crate) fn ask_again_for_nobody(&mut self, now: Millis) {
+        for of_epoch in self.epochs.values_mut().filter(|of| of.active.is_empty()) {
+            of_epoch.validators.ask_at(now);
+        }
+    }
+
     /// Takes the active validators; strangers among them are left out.
     pub(crate) fn take_validators(
         &mut self,
@@ -290,6 +298,20 @@ mod tests {
         assert_eq!(schedule.next_wake(), Some(at(3).plus(500)));
         schedule.hurry(at(3));
         assert_eq!(asked(&mut schedule, at(3)), ["validators 0"]);
+    }
+
+    #[test]
+    fn a_node_that_knew_no_validator_is_asked_again_when_it_has_caught_up() {
+        let mut schedule = Schedule::default();
+        asked(&mut schedule, at(3));
+        schedule.take_validators(&cluster(2), Epoch(0), Ok(Vec::new()), at(3));
+        schedule.hurry(at(4));
+        assert!(asked(&mut schedule, at(4)).is_empty());
+        schedule.ask_again_for_nobody(at(4));
+        assert_eq!(asked(&mut schedule, at(4)), ["validators 0"]);
+        let mut schedule = resolved(1);
+        schedule.ask_again_for_nobody(at(4));
+        assert!(asked(&mut schedule, at(4)).is_empty());
     }
 
     #[test]

@@ -75,6 +75,20 @@ fn a_halted_node_sleeps_and_does_nothing() {
         assert!(handle(&mut node, NOW.plus(5000), input).is_empty());
     }
     assert_eq!(node.mode(), Mode::Halted);
+    assert!(node.has_drained(), "it has nothing to finish");
+}
+
+#[test]
+fn a_beacon_node_that_catches_up_is_asked_again_for_our_validators() {
+    let mut node = node();
+    handle(&mut node, NOW, Input::BeaconStatus(BeaconStatus::Syncing { reason: "far behind".to_owned() }));
+    let epoch = node.cluster.chain.epoch_of(node.cluster.slot_now(NOW));
+    handle(&mut node, NOW, Input::Validators { epoch, result: Ok(Vec::new()) });
+    let asks = |out: &[Effect]| out.iter().filter(|effect| matches!(effect, Effect::FetchValidators(_))).count();
+    let synced = || Input::BeaconStatus(BeaconStatus::Synced);
+    assert_eq!(asks(&handle(&mut node, NOW.plus(1000), synced())), 1);
+    handle(&mut node, NOW.plus(1000), Input::Validators { epoch, result: Ok(Vec::new()) });
+    assert_eq!(asks(&handle(&mut node, NOW.plus(2000), synced())), 0, "it was synced all the time");
 }
 
 #[test]
