@@ -84,6 +84,13 @@ impl BlsJob {
         self.len() == 0
     }
 
+    /// What is told when the job came to no end. Nobody is blamed: what it had to check stays unchecked, and the duty goes
+    /// on with what comes later.
+    #[must_use]
+    pub const fn lost(duty: DutyId) -> BlsDone {
+        BlsDone { duty, groups: Vec::new() }
+    }
+
     /// Does the work. `seed` is 32 random bytes that no peer can know; they blind the batch checks.
     ///
     /// Takes milliseconds: call it on the worker pool, not in the loop.

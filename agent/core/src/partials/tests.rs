@@ -154,6 +154,18 @@ fn a_bad_partial_is_its_senders_and_stays_out_of_later_batches() {
 }
 
 #[test]
+fn a_job_that_is_lost_blames_nobody_and_does_not_hold_up_the_next() {
+    let (cluster, mut store) = store(&[0, 1, 2]);
+    let start = cluster.duty_start(DUTY);
+    let job = store.take_job(&cluster, DUTY, start).unwrap();
+    let outcome = store.finish(BlsJob::lost(job.duty()));
+    assert!(outcome.good.is_empty() && outcome.bad.is_empty() && outcome.failed.is_empty());
+    assert!(store.take_job(&cluster, DUTY, start).is_none(), "what broke a job once is not tried for ever");
+    add(&mut store, &cluster, 3, set([(validator(1), partial(3, data(1)))]));
+    assert_eq!(store.take_job(&cluster, DUTY, cluster.patience_end(DUTY)).unwrap().len(), 1);
+}
+
+#[test]
 fn a_peer_can_fill_its_own_room_only_and_it_is_freed_when_duties_end() {
     let (cluster, mut store) = (cluster(1), PartialStore::default());
     let mut faults = Vec::new();
