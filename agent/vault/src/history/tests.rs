@@ -302,6 +302,40 @@ fn a_full_database_refuses_for_good() {
     assert_eq!(verdict[0].as_ref().unwrap_err(), &double(2));
 }
 
+/// The kernel refuses to write within a record, in a process of its own; the record before it and nothing else counts.
+#[test]
+fn a_write_that_the_kernel_cuts_short_refuses_for_good() {
+    const NAME: &str = "history::tests::a_write_that_the_kernel_cuts_short_refuses_for_good";
+    const FOLDER: &str = "HOLDFAST_TEST_HISTORY_CUT";
+    let many: Vec<_> = (0..200u8).map(|byte| vote(1, 3).of(ValidatorPublic([byte; 48]))).collect();
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        let folder = PathBuf::from(folder);
+        let mut history = History::open_or_create(&folder.join(FILE)).unwrap();
+        history.check_and_record(&[vote(1, 2)]).unwrap();
+        // Somebody must catch the signal, or the process ends before the call returns.
+        signal_hook::flag::register(nix::libc::SIGXFSZ, Default::default()).unwrap();
+        let len = fs::metadata(folder.join("history.sqlite-wal")).unwrap().len() + 5_000;
+        nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_FSIZE, len, len).unwrap();
+        let error = history.check_and_record(&many).unwrap_err();
+        assert!(matches!(error, HistoryError::Write { .. }), "{error:?}");
+        let error = history.check_and_record(&[vote(1, 2)]).unwrap_err();
+        assert!(matches!(error, HistoryError::FailedBefore), "{error:?}");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", NAME, "--test-threads", "1"])
+        .env(FOLDER, folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success() && said.contains("1 passed"), "{said}");
+    let mut history = History::open(&folder.path().join(FILE)).unwrap();
+    let verdict = history.check_and_record(&[vote(1, 2).with_root(0xbb)]).unwrap();
+    assert_eq!(verdict[0].as_ref().unwrap_err(), &double(2));
+    assert!(history.check_and_record(&many).unwrap().iter().all(Result::is_ok), "a part of the batch was recorded");
+}
+
 #[test]
 fn rows_swapped_under_a_running_vault_change_nothing() {
     let folder = tempfile::tempdir().unwrap();
