@@ -3,7 +3,7 @@
 //! Whatever can wake the node is listed in [`Daemon::run`]; whatever it wants done, in `perform`. No rule about a duty is
 //! decided here.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,6 +28,7 @@ use crate::edge::bls::Pool;
 use crate::edge::http::{self, ListenError};
 use crate::edge::peers::{self, PeerEvent, Peers, PeersConfig, PeersError, Timing};
 use crate::edge::vault::{self, Opened, Vault};
+use crate::log::LogLimit;
 use crate::metrics::Metrics;
 
 /// Answers and events that may wait for the loop; edges wait when it is full, and say so to their own side.
@@ -36,8 +37,15 @@ const INPUTS_MAX: usize = 256;
 /// How long a drain may take: the attester duty under way needs no more than a slot.
 const DRAIN_MAX: Duration = Duration::from_secs(15);
 
-/// The loop sleeps at least this long for the core's wake-ups, so that none of them can spin.
+/// The core's wake-ups are at least this far apart, so that none of them can spin.
 const WAKE_MIN: Duration = Duration::from_millis(1);
+
+/// The loop looks at the wall clock at least this often: it may have been set, or the machine may have slept, and the
+/// time by which the runtime sleeps knows of neither.
+const WAKE_MAX: Duration = Duration::from_secs(1);
+
+/// As much of what a peer calls its version as is shown; real ones are shorter.
+const VERSION_LEN_MAX: usize = 64;
 
 /// Why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -215,6 +223,7 @@ async fn set_up(
         vault: vault::start(config.vault.clone(), lock.lock_hash(), inputs.clone()),
         pool: Pool::new(inputs),
         node,
+        fault_logs: (0_u8..).zip(&keys).map(|(operator, _)| (OperatorIndex(operator), LogLimit::default())).collect(),
         own,
         key,
         all_keys,
@@ -281,6 +290,8 @@ fn peers_config(
 
 struct Daemon {
     node: Node,
+    /// What peers do wrong is theirs to repeat as often as they like, so it is not logged as often.
+    fault_logs: BTreeMap<OperatorIndex, LogLimit>,
     own: OperatorIndex,
     key: NodeKey,
     all_keys: Arc<Vec<ValidatorPublic>>,
@@ -299,8 +310,9 @@ impl Daemon {
         let mut stop = std::pin::pin!(stop);
         let mut draining: Option<Instant> = None;
         self.take(Input::Wake);
+        let mut taken = Instant::now();
         loop {
-            let wake = wake_at(self.node.next_wake());
+            let wake = wake_at(self.node.next_wake()).max(taken + WAKE_MIN);
             let input = tokio::select! {
                 () = &mut stop, if draining.is_none() => {
                     draining = Some(Instant::now() + DRAIN_MAX);
@@ -314,6 +326,7 @@ impl Daemon {
                 },
             };
             self.take(input);
+            taken = Instant::now();
             if draining.is_some_and(|end| self.node.has_drained() || Instant::now() >= end) {
                 tracing::info!("drained, stopping");
                 return;
@@ -361,7 +374,7 @@ impl Daemon {
                 self.metrics.count_duty(event);
             }
             Effect::Fault { peer, fault } => {
-                tracing::warn!(operator = peer.0, %fault, "a peer did what it must not");
+                self.warn_of(*peer, fault);
                 self.metrics.count_fault(peer.0);
             }
             Effect::Alarm(alarm) => {
@@ -372,22 +385,31 @@ impl Daemon {
         }
     }
 
+    /// Logs what is wrong with a peer, unless it filled the log with others just now.
+    fn warn_of(&self, peer: OperatorIndex, what: &dyn std::fmt::Display) {
+        if let Some(unsaid) = self.fault_logs.get(&peer).and_then(|limit| limit.admit(Instant::now())) {
+            tracing::warn!(operator = peer.0, unsaid, "a peer {what}");
+        }
+    }
+
     fn of_peer(&self, event: PeerEvent) -> Option<Input> {
         match event {
             PeerEvent::Up(peer) => {
-                tracing::info!(operator = peer.0, "peer connected");
                 self.board.set_peer(peer.0, |shown| shown.connected = true);
                 Some(Input::PeerUp(peer))
             }
             PeerEvent::Down(peer) => {
-                tracing::warn!(operator = peer.0, "peer lost");
                 self.board.set_peer(peer.0, |shown| shown.connected = false);
                 Some(Input::PeerDown(peer))
             }
             PeerEvent::Consensus { from, message } => Some(Input::Consensus { from, message }),
             PeerEvent::Partials { from, set } => Some(Input::Partials { from, set }),
             PeerEvent::Info { from, info } => {
-                self.board.set_peer(from.0, |shown| shown.version = Some(info.said.version.clone()));
+                if info.findings.is_ok_and(|findings| findings.other_lock) {
+                    self.warn_of(from, &"runs another cluster lock; compare the lock hashes with its operator");
+                }
+                let version = info.said.version.chars().filter(|one| !one.is_control()).take(VERSION_LEN_MAX).collect();
+                self.board.set_peer(from.0, |shown| shown.version = Some(version));
                 None
             }
             PeerEvent::Fault { from, .. } => {
@@ -443,9 +465,8 @@ fn log_duty(event: &DutyEvent) {
 }
 
 fn wake_at(wake: Option<Millis>) -> Instant {
-    // Without a wake-up the loop still looks once a minute, which costs nothing and needs no special case.
-    let wait = wake.map_or(Duration::from_secs(60), |at| Duration::from_millis(at.since(now())));
-    Instant::now() + wait.max(WAKE_MIN)
+    let wait = wake.map_or(WAKE_MAX, |at| Duration::from_millis(at.since(now())));
+    Instant::now() + wait.min(WAKE_MAX)
 }
 
 fn now() -> Millis {

@@ -1,7 +1,6 @@
 //! What the tasks of one peer share: whether it is there, how much of us it may use, and what it did wrong.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use holdfast_types::OperatorIndex;
 use holdfast_wire::protocol::Protocol;
@@ -13,6 +12,7 @@ use super::fault::PeerFault;
 use super::outbound::Queue;
 use super::stats::Counters;
 use super::{PeerEvent, chain_of};
+use crate::log::LogLimit;
 
 /// One peer of the cluster.
 #[derive(Debug)]
@@ -87,23 +87,6 @@ pub(super) async fn announce(peer: Arc<Peer>, events: mpsc::Sender<PeerEvent>) {
     }
 }
 
-/// Keeps a source from filling the log: one line per period, and the next line says how many were left out.
-#[derive(Debug, Default)]
-pub(super) struct LogLimit(Mutex<(Option<Instant>, u64)>);
-
-impl LogLimit {
-    /// `Some` when a line may be written, with the number of lines that were left out since the last.
-    pub(super) fn admit(&self, now: Instant) -> Option<u64> {
-        let (last, unsaid) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_some_and(|last| now.duration_since(last) < LOG_PERIOD) {
-            *unsaid += 1;
-            return None;
-        }
-        *last = Some(now);
-        Some(std::mem::take(unsaid))
-    }
-}
-
 /// Streams of one peer that are served at once; more are reset. A healthy peer has a few per duty open for milliseconds.
 /// 128 are what it may pile up in the seconds for which a stalled loop makes each of them wait.
 pub(super) const STREAMS_IN_MAX: usize = 128;
@@ -114,22 +97,9 @@ pub(super) const BUDGET_LEN: usize = {
     if qbft > partials { qbft } else { partials }
 };
 
-const LOG_PERIOD: Duration = Duration::from_secs(10);
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn one_line_per_period_tells_of_those_left_out() {
-        let limit = LogLimit::default();
-        let start = Instant::now();
-        assert_eq!(limit.admit(start), Some(0));
-        assert_eq!(limit.admit(start + Duration::from_secs(1)), None);
-        assert_eq!(limit.admit(start + Duration::from_secs(9)), None);
-        assert_eq!(limit.admit(start + Duration::from_secs(10)), Some(2));
-        assert_eq!(limit.admit(start + Duration::from_secs(11)), None);
-    }
 
     #[test]
     fn the_largest_frame_fits_into_the_budget() {

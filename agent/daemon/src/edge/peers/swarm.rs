@@ -16,9 +16,10 @@ use libp2p::{Multiaddr, PeerId, Swarm, SwarmBuilder, identify, noise, ping, tcp,
 use tokio::time::{Instant, sleep_until};
 
 use super::behaviour::Behaviour;
-use super::peer::{LogLimit, Peer};
+use super::peer::Peer;
 use super::stats::Counter;
 use super::{PeersError, Timing, chain_of};
+use crate::log::LogLimit;
 
 /// All behaviours of the host.
 #[derive(NetworkBehaviour)]
