@@ -2,15 +2,20 @@
 
 #![forbid(unsafe_code)]
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use clap::Parser as _;
 use holdfastd::cli::Cli;
 use holdfastd::config::Config;
 use holdfastd::{log, run};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+/// How long calls that block, to a vault or a name server that does not answer, may hold up the end.
+const END_MAX: Duration = Duration::from_secs(1);
+
+fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     log::start();
     let config = Config::read(&cli.config)?;
@@ -19,6 +24,13 @@ async fn main() -> anyhow::Result<()> {
         println!("cluster \"{}\", lock {}: every hash and signature holds", lock.name(), lock.lock_hash());
         return Ok(());
     }
+    let runtime = Runtime::new().context("cannot start the runtime")?;
+    let result = runtime.block_on(serve(config));
+    runtime.shutdown_timeout(END_MAX);
+    result
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let stop = async {

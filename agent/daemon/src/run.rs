@@ -150,7 +150,8 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), R
     let lock = read_lock(&config)?;
     let board = Arc::new(Board::new(first_status()));
     let metrics = Arc::new(Metrics::new(holdfast_bls::path()));
-    http::start(config.http, board.clone(), metrics.clone()).await?;
+    let address = http::start(config.http, board.clone(), metrics.clone()).await?;
+    tracing::info!(%address, "health and metrics are served");
     tokio::pin!(stop);
     let set_up = set_up(&config, lock, boot, &board, &metrics);
     let daemon = tokio::select! {
@@ -197,7 +198,12 @@ async fn set_up(
 
     board.set_mode(Mode::Syncing, "waiting for a beacon node");
     metrics.set_mode(Mode::Syncing);
-    let network = beacon::find_network(&config.beacon_nodes).await?;
+    let waiting = |reason: &str| {
+        tracing::warn!(reason, "waiting for a beacon node; check its address and that it runs");
+        board.set_mode(Mode::Syncing, &format!("waiting for a beacon node: {reason}"));
+    };
+    let timing = beacon::Timing::default();
+    let network = beacon::find_network(&config.beacon_nodes, timing, waiting).await?;
     if network.chain.genesis_fork_version != lock.fork_version() {
         return Err(RunError::OtherNetwork { lock: lock.fork_version(), beacon: network.chain.genesis_fork_version });
     }
@@ -219,7 +225,7 @@ async fn set_up(
     let peers = Arc::new(peers);
     metrics.watch_peers(peers.clone());
     Ok(Daemon {
-        beacon: beacon::start(&config.beacon_nodes, network, inputs.clone())?,
+        beacon: beacon::start(&config.beacon_nodes, network, timing, inputs.clone())?,
         vault: vault::start(config.vault.clone(), lock.lock_hash(), inputs.clone()),
         pool: Pool::new(inputs),
         node,

@@ -7,6 +7,12 @@ use holdfast_types::{ChainSpec, Epoch, Fork, ForkVersion};
 use super::http::{CallError, Node};
 use super::json::{Data, ForkEntry, Genesis, Spec};
 
+/// Longer slots than on any network: what is beyond is a mistake, and would make times overflow.
+const SLOT_MS_MAX: u64 = 60_000;
+
+/// More slots of an epoch than on any network.
+const SLOTS_PER_EPOCH_MAX: u64 = 1024;
+
 /// The network, and how the Beacon API calls its forks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
@@ -37,8 +43,9 @@ pub(super) async fn discover(node: &Node) -> Result<Network, CallError> {
         None => number(&spec.data, "SECONDS_PER_SLOT").unwrap_or(0).saturating_mul(1000),
     };
     let slots_per_epoch = number(&spec.data, "SLOTS_PER_EPOCH").unwrap_or(0);
-    if slot_ms == 0 || slots_per_epoch == 0 {
-        return Err(node.garbled(SPEC, &"no slot length or no slots of an epoch"));
+    if !(1..=SLOT_MS_MAX).contains(&slot_ms) || !(1..=SLOTS_PER_EPOCH_MAX).contains(&slots_per_epoch) {
+        let what = format!("slots of {slot_ms} ms, {slots_per_epoch} of them in an epoch");
+        return Err(node.garbled(SPEC, &what));
     }
     if forks.first().is_none_or(|fork| fork.epoch != Epoch(0)) {
         return Err(node.garbled("/eth/v1/config/fork_schedule", &"no fork begins at epoch 0"));

@@ -14,44 +14,67 @@ const PATH: &str = "/eth/v1/events?topics=head";
 /// A line longer than this is no event of ours: a head event is about 500 bytes.
 const LINE_LEN_MAX: usize = 16 * 1024;
 
-/// How long to wait before connecting again.
-const RECONNECT: Duration = Duration::from_secs(1);
-
 /// Passes on head events until the loop is gone. `silence_max` without a byte means that the stream is dead.
-pub(super) async fn follow(node: Node, silence_max: Duration, inputs: mpsc::Sender<Input>) {
-    loop {
-        if let Err(error) = read_stream(&node, silence_max, &inputs).await {
-            tracing::warn!(%error, "event stream lost, connecting again");
+pub(super) async fn follow(node: Node, silence_max: Duration, reconnect: Duration, inputs: mpsc::Sender<Input>) {
+    let mut lost_before = false;
+    while !inputs.is_closed() {
+        let mut heads = 0;
+        let end = read_stream(&node, silence_max, &inputs, &mut heads).await;
+        // A node that stays away is told once; what it is at present is the state poll's to say.
+        if heads > 0 || !lost_before {
+            let reason = end.map_or_else(|error| error.to_string(), |()| "the node ended it".to_owned());
+            tracing::warn!(%node, reason, "event stream lost, connecting again until it is back");
         }
-        if inputs.is_closed() {
-            return;
-        }
-        tokio::time::sleep(RECONNECT).await;
+        lost_before = true;
+        tokio::time::sleep(reconnect).await;
     }
 }
 
-async fn read_stream(node: &Node, silence_max: Duration, inputs: &mpsc::Sender<Input>) -> Result<(), CallError> {
+async fn read_stream(
+    node: &Node,
+    silence_max: Duration,
+    inputs: &mpsc::Sender<Input>,
+    heads: &mut u64,
+) -> Result<(), CallError> {
     let mut response = tokio::time::timeout(silence_max, node.events(PATH))
         .await
         .map_err(|_| node.garbled(PATH, &"no answer to the subscription"))??;
     let mut lines = Lines::default();
+    let mut is_head = true;
     loop {
         let chunk = tokio::time::timeout(silence_max, response.chunk())
             .await
-            .map_err(|_| node.garbled(PATH, &format!("nothing for {} s", silence_max.as_secs())))?;
-        let Some(chunk) = chunk.map_err(|err| node.garbled(PATH, &err.without_url()))? else { return Ok(()) };
+            .map_err(|_| node.garbled(PATH, &format!("nothing for {} ms", silence_max.as_millis())))?;
+        let Some(chunk) = chunk.map_err(|err| node.no_answer(PATH, &err))? else { return Ok(()) };
         for line in lines.push(&chunk).ok_or_else(|| node.garbled(PATH, &"a line without end"))? {
-            let Some(data) = line.strip_prefix("data:") else { continue };
-            let head: HeadJson = serde_json::from_str(data.trim()).map_err(|err| node.garbled(PATH, &err))?;
-            let event = HeadEvent {
-                slot: Slot(head.slot.0),
-                block: head.block,
-                current_dependent_root: head.current_duty_dependent_root,
-                previous_dependent_root: head.previous_duty_dependent_root,
-            };
-            if inputs.send(Input::Head(event)).await.is_err() {
-                return Ok(());
+            if line.is_empty() {
+                is_head = true;
+            } else if let Some(name) = line.strip_prefix("event:") {
+                is_head = name.trim() == "head";
+            } else if let Some(data) = line.strip_prefix("data:").filter(|_| is_head) {
+                let Some(event) = head_event(node, data) else { continue };
+                *heads += 1;
+                node.standing().has_head(event.slot);
+                if inputs.send(Input::Head(event)).await.is_err() {
+                    return Ok(());
+                }
             }
+        }
+    }
+}
+
+/// An event that is not understood is left out: the next one may be good, and a new connection would miss it.
+fn head_event(node: &Node, data: &str) -> Option<HeadEvent> {
+    match serde_json::from_str::<HeadJson>(data.trim()) {
+        Ok(head) => Some(HeadEvent {
+            slot: Slot(head.slot.0),
+            block: head.block,
+            current_dependent_root: head.current_duty_dependent_root,
+            previous_dependent_root: head.previous_duty_dependent_root,
+        }),
+        Err(error) => {
+            tracing::debug!(error = %node.garbled(PATH, &error), "event left out");
+            None
         }
     }
 }

@@ -1,26 +1,32 @@
 //! One beacon node over HTTP: bounded answers, time limits, errors that name the node and the call.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode, Url, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::json::BatchRefusal;
+use super::standing::Standing;
+
 /// The largest answer that is read: 1,000 validators with all their fields are about 500 kB as JSON.
-const ANSWER_LEN_MAX: usize = 8 * 1024 * 1024;
+pub const ANSWER_LEN_MAX: usize = 8 * 1024 * 1024;
 
-/// How much of a node's error text is passed on.
+/// How much of a refusal is read: a batch of 1,000 attestations may have as many failures.
+const REFUSAL_LEN_MAX: usize = 512 * 1024;
+
+/// How much of what a node said is passed on in an error, in characters.
 const ERROR_TEXT_MAX: usize = 300;
-
-/// The usual time limit of a call (`duties.md` section 13.2).
-pub(super) const CALL_LIMIT: Duration = Duration::from_secs(2);
 
 /// One beacon node.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     base: Url,
     client: reqwest::Client,
+    limit: Duration,
+    standing: Arc<Standing>,
 }
 
 /// Why a call to a beacon node failed.
@@ -69,46 +75,55 @@ pub enum CallError {
 }
 
 impl Node {
-    pub(super) fn new(base: Url) -> Result<Self, reqwest::Error> {
+    /// A node whose calls may take `limit`.
+    pub(super) fn new(base: Url, limit: Duration) -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CALL_LIMIT)
+            // What the daemon connects to is in its configuration, not in its environment.
+            .no_proxy()
+            .connect_timeout(limit)
             .build()?;
-        Ok(Self { base, client })
+        Ok(Self { base, client, limit, standing: Arc::default() })
+    }
+
+    /// What is known of this node; shared by its clones.
+    pub(super) fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CallError> {
-        let request = self.request(Method::GET, path).timeout(CALL_LIMIT);
+        let request = self.request(Method::GET, path).timeout(self.limit);
         self.parse(path, &self.read(path, request).await?)
     }
 
-    /// Posts `body`, and takes any 2xx with an answer that is `T`.
+    /// Posts `body`, and takes any 2xx with an answer that is `T`. A call that is known to take long has at least `limit`.
     pub(super) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
         body: &impl Serialize,
         limit: Duration,
     ) -> Result<T, CallError> {
-        let request = self.request(Method::POST, path).json(body).timeout(limit);
+        let request = self.request(Method::POST, path).json(body).timeout(self.limit.max(limit));
         self.parse(path, &self.read(path, request).await?)
     }
 
-    /// Posts `body` with the name of the fork it belongs to, and takes any 2xx.
+    /// Posts `body` with the name of the fork it belongs to, and takes any 2xx. Every node of the cluster submits the
+    /// same, so that a refusal of what is known already is success.
     pub(super) async fn submit(&self, path: &str, fork: &str, body: &impl Serialize) -> Result<(), CallError> {
         let request = self.request(Method::POST, path).header("Eth-Consensus-Version", fork).json(body);
-        self.read(path, request.timeout(CALL_LIMIT)).await.map(drop)
+        match self.exchange(path, request.timeout(self.limit)).await? {
+            (status, _) if status.is_success() => Ok(()),
+            (StatusCode::BAD_REQUEST, body) if all_known(&body) => Ok(()),
+            (status, body) => Err(self.refused(path, status, &body)),
+        }
     }
 
     /// Opens an event stream; it has no time limit of its own.
     pub(super) async fn events(&self, path: &str) -> Result<reqwest::Response, CallError> {
         let request = self.client.get(self.url(path)).header(header::ACCEPT, "text/event-stream");
         let response = request.send().await.map_err(|err| self.no_answer(path, &err))?;
-        if response.status().is_success() {
-            return Ok(response);
-        }
         let status = response.status();
-        let text = self.body(path, response).await.unwrap_or_default();
-        Err(self.refused(path, status, &text))
+        if status.is_success() { Ok(response) } else { Err(self.refused(path, status, &refusal(response).await)) }
     }
 
     fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
@@ -125,13 +140,16 @@ impl Node {
     }
 
     async fn read(&self, call: &str, request: reqwest::RequestBuilder) -> Result<Vec<u8>, CallError> {
-        let response = request.send().await.map_err(|err| self.no_answer(call, &err))?;
-        let status = response.status();
-        let body = self.body(call, response).await?;
+        let (status, body) = self.exchange(call, request).await?;
         if status.is_success() { Ok(body) } else { Err(self.refused(call, status, &body)) }
     }
 
-    async fn body(&self, call: &str, mut response: reqwest::Response) -> Result<Vec<u8>, CallError> {
+    async fn exchange(&self, call: &str, request: reqwest::RequestBuilder) -> Result<(StatusCode, Vec<u8>), CallError> {
+        let mut response = request.send().await.map_err(|err| self.no_answer(call, &err))?;
+        let status = response.status();
+        if !status.is_success() {
+            return Ok((status, refusal(response).await));
+        }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|err| self.no_answer(call, &err))? {
             if body.len() + chunk.len() > ANSWER_LEN_MAX {
@@ -139,7 +157,7 @@ impl Node {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(body)
+        Ok((status, body))
     }
 
     fn parse<T: DeserializeOwned>(&self, call: &str, body: &[u8]) -> Result<T, CallError> {
@@ -147,10 +165,10 @@ impl Node {
     }
 
     pub(super) fn garbled(&self, call: &str, err: &dyn fmt::Display) -> CallError {
-        CallError::Garbled { node: self.to_string(), call: call.to_owned(), err: err.to_string() }
+        CallError::Garbled { node: self.to_string(), call: call.to_owned(), err: short(&err.to_string()) }
     }
 
-    fn no_answer(&self, call: &str, err: &reqwest::Error) -> CallError {
+    pub(super) fn no_answer(&self, call: &str, err: &reqwest::Error) -> CallError {
         // reqwest's own text repeats the whole URL, which may carry a password.
         let err = if err.is_timeout() {
             "time limit reached".to_owned()
@@ -165,9 +183,47 @@ impl Node {
     }
 
     fn refused(&self, call: &str, status: StatusCode, body: &[u8]) -> CallError {
-        let text: String = String::from_utf8_lossy(body).chars().take(ERROR_TEXT_MAX).collect();
+        let text = short(&String::from_utf8_lossy(body));
         CallError::Refused { node: self.to_string(), call: call.to_owned(), status, text }
     }
+}
+
+/// What a node says about why it refuses, as far as it is read. The status counts even if the rest breaks off.
+async fn refusal(mut response: reqwest::Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        body.extend_from_slice(&chunk[..chunk.len().min(REFUSAL_LEN_MAX - body.len())]);
+        if body.len() == REFUSAL_LEN_MAX {
+            break;
+        }
+    }
+    body
+}
+
+/// What a node said, for people: its start, on one line, without what could move a terminal's cursor.
+fn short(text: &str) -> String {
+    text.trim().chars().take(ERROR_TEXT_MAX).map(|char| if char.is_control() { ' ' } else { char }).collect()
+}
+
+/// Whether a refusal is about nothing but what the node knew before.
+fn all_known(refusal: &[u8]) -> bool {
+    match serde_json::from_slice::<BatchRefusal>(refusal) {
+        Ok(BatchRefusal { failures }) => {
+            !failures.is_empty() && failures.iter().all(|failure| is_known(&failure.message))
+        }
+        // A list of failures that was cut or is not understood may hold others.
+        Err(_) => {
+            let text = String::from_utf8_lossy(refusal);
+            !text.contains("\"failures\"") && is_known(&text)
+        }
+    }
+}
+
+/// Lodestar's `ATTESTATION_ERROR_…_ALREADY_KNOWN`, Lighthouse's `PriorAttestationKnown`, and plain words.
+fn is_known(message: &str) -> bool {
+    let message: String = message.chars().filter(|char| char.is_alphanumeric()).collect();
+    let message = message.to_ascii_lowercase();
+    message.contains("alreadyknown") || message.contains("priorattestationknown")
 }
 
 /// Host and port: the URL may carry a password.
@@ -184,8 +240,33 @@ mod tests {
 
     #[test]
     fn a_prefix_of_the_base_stays_and_a_password_is_never_shown() {
-        let node = Node::new("https://user:secret@host.example:5052/api/".parse().unwrap()).unwrap();
+        let node = Node::new("https://user:secret@host.example:5052/api/".parse().unwrap(), Duration::ZERO).unwrap();
         assert_eq!(node.url("/eth/v1/x?a=1").as_str(), "https://user:secret@host.example:5052/api/eth/v1/x?a=1");
         assert_eq!(node.to_string(), "host.example:5052");
+    }
+
+    #[test]
+    fn only_a_refusal_of_nothing_but_known_attestations_is_success() {
+        let failures = |messages: &[&str]| {
+            let failures: Vec<_> =
+                messages.iter().map(|message| format!(r#"{{"index":0,"message":"{message}"}}"#)).collect();
+            format!(r#"{{"code":400,"message":"x","failures":[{}]}}"#, failures.join(","))
+        };
+        let (lighthouse, lodestar) =
+            ("PriorAttestationKnown { epoch: 1 }", "ATTESTATION_ERROR_ATTESTATION_ALREADY_KNOWN");
+        assert!(all_known(failures(&[lighthouse, lodestar]).as_bytes()));
+        assert!(all_known(br#"{"code":400,"message":"attestation is already known"}"#));
+        let many_known = [lighthouse; 50];
+        let one_bad = [many_known.as_slice(), &["bad signature"]].concat();
+        assert!(!all_known(failures(&one_bad).as_bytes()), "also when it is the last of many");
+        assert!(!all_known(failures(&[]).as_bytes()));
+        assert!(!all_known(&failures(&many_known).as_bytes()[..400]), "cut");
+        assert!(!all_known(b"bad request"));
+    }
+
+    #[test]
+    fn what_a_node_says_is_cut_and_moves_no_cursor() {
+        assert_eq!(short("  a\u{1b}[2Jb\nc "), "a [2Jb c");
+        assert_eq!(short(&"x".repeat(100_000)).len(), ERROR_TEXT_MAX);
     }
 }

@@ -188,7 +188,6 @@ pub(super) struct BatchRefusal {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct EntryRefusal {
-    pub(super) index: Decimal,
     pub(super) message: String,
 }
 
@@ -197,8 +196,16 @@ pub(super) struct EntryRefusal {
 pub(super) struct HeadJson {
     pub(super) slot: Decimal,
     pub(super) block: Root,
+    #[serde(default, deserialize_with = "root_or_none")]
     pub(super) current_duty_dependent_root: Option<Root>,
+    #[serde(default, deserialize_with = "root_or_none")]
     pub(super) previous_duty_dependent_root: Option<Root>,
+}
+
+/// A head without usable roots is still a head.
+fn root_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Root>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(value.as_str().and_then(|text| text.parse().ok()))
 }
 
 #[cfg(test)]
