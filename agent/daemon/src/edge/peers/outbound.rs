@@ -26,8 +26,8 @@ pub(super) struct Outgoing {
     pub(super) expires: Instant,
 }
 
-/// What waits for one peer. When it is full the oldest message makes room: in consensus and in the exchange of partial
-/// signatures a newer message is the one that can still matter.
+/// What waits for one peer. The newest message goes first, and when it is full the oldest makes room: in consensus and in
+/// the exchange of partial signatures a newer message is the one that can still matter.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
@@ -41,8 +41,14 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn take(&mut self) -> Option<Outgoing> {
+    fn take_oldest(&mut self) -> Option<Outgoing> {
         let outgoing = self.messages.pop_front()?;
+        self.bytes -= outgoing.frame.len();
+        Some(outgoing)
+    }
+
+    fn take_newest(&mut self) -> Option<Outgoing> {
+        let outgoing = self.messages.pop_back()?;
         self.bytes -= outgoing.frame.len();
         Some(outgoing)
     }
@@ -60,19 +66,23 @@ impl Queue {
                 || waiting.bytes > QUEUE_LEN_MAX
                 || waiting.messages.front().is_some_and(|oldest| oldest.expires <= now))
         {
-            if let Some(dropped) = waiting.take() {
+            if let Some(dropped) = waiting.take_oldest() {
                 counters.of(dropped.protocol).dropped_out.one();
             }
         }
         self.added.notify_one();
     }
 
-    /// The oldest message that is still worth sending; waits for one.
+    /// The newest message that is still worth sending; waits for one.
+    ///
+    /// The newest, because a peer can be slow for messages of old duties only: the reference lets each wait for five
+    /// seconds once it holds a hundred of a duty that it has decided (`cluster-wire.md` section 7.10). A node that comes
+    /// back after an absence has many of those to say, and its present duties are not to queue behind them.
     ///
     /// Cancel safe.
     async fn pop(&self, counters: &Counters) -> Outgoing {
         loop {
-            let next = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let next = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take_newest();
             match next {
                 Some(outgoing) if outgoing.expires > Instant::now() => return outgoing,
                 Some(expired) => counters.of(expired.protocol).dropped_out.one(),
@@ -214,7 +224,11 @@ mod tests {
             queue.push(message(index as u8, 1, LONG), &counters);
         }
         assert_eq!(dropped(&counters), 3);
-        assert_eq!(queue.pop(&counters).await.frame[0], 3);
+        assert_eq!(queue.pop(&counters).await.frame[0], (QUEUE_MAX + 2) as u8, "the newest goes first");
+        for _ in 1..QUEUE_MAX - 1 {
+            queue.pop(&counters).await;
+        }
+        assert_eq!(queue.pop(&counters).await.frame[0], 3, "the oldest that is left goes last");
     }
 
     #[tokio::test]
@@ -224,16 +238,17 @@ mod tests {
             queue.push(message(mark, QUEUE_LEN_MAX / 2, LONG), &counters);
         }
         assert_eq!(dropped(&counters), 1);
+        assert_eq!(queue.pop(&counters).await.frame[0], 3);
         assert_eq!(queue.pop(&counters).await.frame[0], 2);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_waited_too_long_is_not_sent() {
         let (queue, counters) = (Queue::default(), Counters::default());
-        queue.push(message(1, 1, Duration::from_secs(1)), &counters);
-        queue.push(message(2, 1, LONG), &counters);
+        queue.push(message(1, 1, LONG), &counters);
+        queue.push(message(2, 1, Duration::from_secs(1)), &counters);
         tokio::time::advance(Duration::from_secs(2)).await;
-        assert_eq!(queue.pop(&counters).await.frame[0], 2);
+        assert_eq!(queue.pop(&counters).await.frame[0], 1);
         assert_eq!(dropped(&counters), 1);
     }
 }
