@@ -8,6 +8,7 @@ use std::process::{Command as StdCommand, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use holdfast_types::ShareIndex;
 use holdfast_vault_client::codec::{self, HEADER_LEN};
@@ -225,7 +226,8 @@ impl Daemon {
     }
 }
 
-const ENDS_WITHIN: std::time::Duration = std::time::Duration::from_secs(8);
+/// Shorter than the 5 s of a call to the vault, which must not hold up the end.
+const ENDS_WITHIN: Duration = Duration::from_secs(4);
 
 /// Runs `answer` as the vault behind the folder's socket; `None` never answers.
 fn vault(dir: &Path, answer: impl Fn(&Request) -> Option<Response> + Send + Sync + 'static) {
