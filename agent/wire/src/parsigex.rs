@@ -142,9 +142,9 @@ pub(crate) fn validator_key(text: &str) -> Result<ValidatorPublic, BadValidatorK
 /// Counts the entries before anything is allocated for them. A data set that comes in parts is one set.
 fn count_entries(bytes: &[u8]) -> Result<usize, NotProtobuf> {
     let mut total = Ok(0);
-    for_each_field(bytes, |number, content| {
-        if number == 2 {
-            total = total.clone().and_then(|sum| occurrences(content, 1).map(|count: usize| sum + count));
+    for_each_field(bytes, |field| {
+        if field.number == 2 {
+            total = total.clone().and_then(|sum| occurrences(field.content, 1).map(|count: usize| sum + count));
         }
     })?;
     total

@@ -196,23 +196,49 @@ pub enum NotProtobuf {
 /// counted before they are decoded.
 pub(crate) fn occurrences(message: &[u8], field: u64) -> Result<usize, NotProtobuf> {
     let mut count = 0;
-    for_each_field(message, |number, _| count += usize::from(number == field))?;
+    for_each_field(message, |found| count += usize::from(found.number == field))?;
     Ok(count)
 }
 
-/// Calls `visit` with the number and the length-delimited content (empty for numbers) of every top-level field.
-pub(crate) fn for_each_field<'a>(
-    mut message: &'a [u8],
-    mut visit: impl FnMut(u64, &'a [u8]),
-) -> Result<(), NotProtobuf> {
+/// The fields of a message whose numbers are not among `known`, as they came. They are part of what is signed and hashed
+/// (`cluster-wire.md` section 3.1), and prost drops them.
+pub(crate) fn unknown_fields(message: &[u8], known: &[u64]) -> Result<Vec<u8>, NotProtobuf> {
+    let mut unknown = Vec::new();
+    for_each_field(message, |field| {
+        if !known.contains(&field.number) {
+            unknown.extend_from_slice(field.whole);
+        }
+    })?;
+    Ok(unknown)
+}
+
+/// A field of a message on the wire.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Field<'a> {
+    pub(crate) number: u64,
+    /// What it holds, when that has a length; empty for numbers.
+    pub(crate) content: &'a [u8],
+    /// All of it, as it came.
+    pub(crate) whole: &'a [u8],
+}
+
+/// Calls `visit` with every top-level field.
+pub(crate) fn for_each_field<'a>(mut message: &'a [u8], mut visit: impl FnMut(Field<'a>)) -> Result<(), NotProtobuf> {
     let mut at = 0;
     while !message.is_empty() {
         let (number, content, rest) = next_field(message).ok_or(NotProtobuf::Fields { at })?;
-        visit(number, content);
+        visit(Field { number, content, whole: &message[..message.len() - rest.len()] });
         message = rest;
         at += 1;
     }
     Ok(())
+}
+
+/// Appends a field with a length. The number is one of the 15 whose key takes one byte.
+pub(crate) fn put_field(out: &mut Vec<u8>, number: u8, content: &[u8]) {
+    out.push(number << 3 | 2);
+    prost::encode_length_delimiter(content.len(), out).expect("a vector grows as needed");
+    out.extend_from_slice(content);
 }
 
 /// The next field's number and content, and what follows it. Groups are not taken: proto3 has none.

@@ -3,15 +3,15 @@
 //! What is decided here needs the message and the cluster's keys only. Whether the duty is in the gate or over is for
 //! [`crate::gate`], and what the message means is for the core.
 
+mod form;
 mod message;
 mod value;
 
-use holdfast_types::{DutyId, DutyKind, OperatorIndex, Slot, UnknownDutyKind};
-use prost::Message as _;
-
-use crate::hash::hash_canonical;
 use crate::k1::{BadSignature, K1Signature, NodeKey, NodePublic};
-use crate::proto;
+use crate::proto::{self, NotProtobuf};
+use holdfast_types::{DutyId, DutyKind, OperatorIndex, Slot, UnknownDutyKind};
+
+use form::Form;
 
 pub use message::{ConsensusMsg, ConsensusRejected};
 pub use value::{BadValue, Value, ValueHash};
@@ -56,7 +56,7 @@ pub struct Msg {
 pub struct SignedMsg {
     msg: Msg,
     signature: K1Signature,
-    nulls: Nulls,
+    form: Form,
 }
 
 /// What is wrong with a single QBFT message. Each is a peer's fault.
@@ -83,6 +83,17 @@ pub enum MsgRejected {
     /// A hash field that is neither a hash nor absent; what was signed could not be passed on.
     #[error("has a value hash of {0} bytes")]
     HashLength(usize),
+    /// The fields cannot be told apart.
+    #[error("does not decode")]
+    NotProtobuf(#[from] NotProtobuf),
+    /// More of what we do not know than is kept for passing the message on.
+    #[error("carries {found} bytes of unknown fields; {max} are allowed")]
+    UnknownFields {
+        /// How many bytes they have.
+        found: usize,
+        /// How many they may have.
+        max: usize,
+    },
     /// A signature that does not hold.
     #[error("is not signed by peer {peer}")]
     Signature {
@@ -92,14 +103,6 @@ pub enum MsgRejected {
         #[source]
         err: BadSignature,
     },
-}
-
-/// How the signer wrote a hash that is null: as zeros, which is usual, or not at all. The signature depends on it, so
-/// it is kept for passing the message on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Nulls {
-    value_absent: bool,
-    prepared_value_absent: bool,
 }
 
 impl TryFrom<i64> for MsgKind {
@@ -121,31 +124,13 @@ impl Msg {
     /// The digest that is signed (section 7.4).
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
-        hash_canonical(&self.to_proto(Nulls::default()).encode_to_vec())
+        Form::default().digest(*self)
     }
 
     /// Signs the message. The key must be that of `self.peer`, or peers will refuse the result.
     #[must_use]
     pub fn sign(self, key: &NodeKey) -> SignedMsg {
-        SignedMsg { msg: self, signature: key.sign(&self.digest()), nulls: Nulls::default() }
-    }
-
-    fn to_proto(self, nulls: Nulls) -> proto::QbftMsg {
-        let field = |hash: Option<ValueHash>, absent: bool| match hash {
-            Some(hash) => hash.0.to_vec(),
-            None if absent => Vec::new(),
-            None => vec![0; 32],
-        };
-        proto::QbftMsg {
-            kind: i64::from(self.kind as u8),
-            duty: Some(duty_to_proto(self.duty)),
-            peer_idx: i64::from(self.peer.0),
-            round: i64::try_from(self.round).expect("rounds are counted from 1"),
-            prepared_round: i64::try_from(self.prepared_round).expect("rounds are counted from 1"),
-            signature: Vec::new(),
-            value_hash: field(self.value, nulls.value_absent),
-            prepared_value_hash: field(self.prepared_value, nulls.prepared_value_absent),
-        }
+        SignedMsg { msg: self, signature: key.sign(&self.digest()), form: Form::default() }
     }
 }
 
@@ -162,8 +147,8 @@ impl SignedMsg {
         &self.signature
     }
 
-    /// Everything of section 7.5 step 1 but the signature.
-    fn parse(proto: &proto::QbftMsg, keys: &[NodePublic]) -> Result<(Msg, Nulls), MsgRejected> {
+    /// Everything of section 7.5 step 1 but the signature. `raw` is the message as it came.
+    fn parse(proto: &proto::QbftMsg, raw: &[u8], keys: &[NodePublic]) -> Result<(Msg, Form), MsgRejected> {
         let duty = proto.duty.ok_or(MsgRejected::NoDuty)?;
         let kind = MsgKind::try_from(proto.kind)?;
         let duty = duty_from_proto(duty)?;
@@ -184,25 +169,21 @@ impl SignedMsg {
             value: ValueHash::from_field(&proto.value_hash)?,
             prepared_value: ValueHash::from_field(&proto.prepared_value_hash)?,
         };
-        let nulls = Nulls {
-            value_absent: proto.value_hash.is_empty(),
-            prepared_value_absent: proto.prepared_value_hash.is_empty(),
-        };
-        Ok((msg, nulls))
+        Ok((msg, Form::of(proto, raw)?))
     }
 
     /// Verifies the signature of a parsed message.
-    fn verify(msg: Msg, nulls: Nulls, signature: &[u8], keys: &[NodePublic]) -> Result<Self, MsgRejected> {
+    fn verify(msg: Msg, form: Form, signature: &[u8], keys: &[NodePublic]) -> Result<Self, MsgRejected> {
         let failed = |err| MsgRejected::Signature { peer: msg.peer, err };
         let key = keys.get(usize::from(msg.peer.0)).ok_or(MsgRejected::UnknownPeer(i64::from(msg.peer.0)))?;
         let signature = K1Signature::from_slice(signature).map_err(failed)?;
-        let digest = hash_canonical(&msg.to_proto(nulls).encode_to_vec());
-        key.verify(&digest, &signature).map_err(failed)?;
-        Ok(Self { msg, signature, nulls })
+        key.verify(&form.digest(msg), &signature).map_err(failed)?;
+        Ok(Self { msg, signature, form })
     }
 
-    fn to_proto(self) -> proto::QbftMsg {
-        proto::QbftMsg { signature: self.signature.0.to_vec(), ..self.msg.to_proto(self.nulls) }
+    /// The bytes of the message, as its signer wrote them.
+    fn encode(&self) -> Vec<u8> {
+        self.form.encode(self.msg, &self.signature.0)
     }
 }
 

@@ -7,7 +7,7 @@ use prost::Message as _;
 
 use super::{BadValue, MsgRejected, SignedMsg, Value, ValueHash};
 use crate::k1::NodePublic;
-use crate::proto::{self, NotProtobuf, occurrences};
+use crate::proto::{self, NotProtobuf, for_each_field, occurrences, put_field};
 
 /// A whole consensus message: every signature in it holds, and every hash in it has its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,20 +106,21 @@ impl ConsensusMsg {
         check_counts(bytes, keys.len())?;
         let proto = proto::QbftConsensusMsg::decode(bytes).map_err(NotProtobuf::from)?;
         let msg = proto.msg.as_ref().ok_or(ConsensusRejected::NoMsg)?;
-        let (parsed, nulls) = SignedMsg::parse(msg, keys)?;
+        let (raw_msg, raw_justification) = raw_messages(bytes)?;
+        let (parsed, form) = SignedMsg::parse(msg, &raw_msg, keys)?;
         let mut pending = Vec::with_capacity(proto.justification.len());
-        for (index, one) in proto.justification.iter().enumerate() {
-            let (found, nulls) =
-                SignedMsg::parse(one, keys).map_err(|err| ConsensusRejected::Justification { index, err })?;
+        for (index, (one, raw)) in proto.justification.iter().zip(raw_justification).enumerate() {
+            let (found, form) =
+                SignedMsg::parse(one, raw, keys).map_err(|err| ConsensusRejected::Justification { index, err })?;
             if found.duty != parsed.duty {
                 return Err(ConsensusRejected::OtherDuty { index, found: found.duty, expected: parsed.duty });
             }
-            pending.push((found, nulls, &one.signature));
+            pending.push((found, form, &one.signature));
         }
-        let msg = SignedMsg::verify(parsed, nulls, &msg.signature, keys)?;
+        let msg = SignedMsg::verify(parsed, form, &msg.signature, keys)?;
         let mut justification = Vec::with_capacity(pending.len());
-        for (index, (parsed, nulls, signature)) in pending.into_iter().enumerate() {
-            let signed = SignedMsg::verify(parsed, nulls, signature, keys);
+        for (index, (parsed, form, signature)) in pending.into_iter().enumerate() {
+            let signed = SignedMsg::verify(parsed, form, signature, keys);
             justification.push(signed.map_err(|err| ConsensusRejected::Justification { index, err })?);
         }
         let mut values = Vec::with_capacity(proto.values.len());
@@ -134,12 +135,15 @@ impl ConsensusMsg {
     /// The bytes of the message, without the length that frames them.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        proto::QbftConsensusMsg {
-            msg: Some(self.msg.to_proto()),
-            justification: self.justification.iter().map(|one| one.to_proto()).collect(),
-            values: self.values.values().map(Value::to_any).collect(),
+        let mut bytes = Vec::new();
+        put_field(&mut bytes, 1, &self.msg.encode());
+        for one in &self.justification {
+            put_field(&mut bytes, 2, &one.encode());
         }
-        .encode_to_vec()
+        for value in self.values.values() {
+            put_field(&mut bytes, 3, &value.to_any().encode_to_vec());
+        }
+        bytes
     }
 
     /// Every hash in the message and its justification.
@@ -149,6 +153,17 @@ impl ConsensusMsg {
             .flat_map(|one| [one.msg().value, one.msg().prepared_value])
             .flatten()
     }
+}
+
+/// The message and those that justify it, as they came. A message that comes in parts is one message.
+fn raw_messages(bytes: &[u8]) -> Result<(Vec<u8>, Vec<&[u8]>), NotProtobuf> {
+    let (mut msg, mut justification) = (Vec::new(), Vec::new());
+    for_each_field(bytes, |field| match field.number {
+        1 => msg.extend_from_slice(field.content),
+        2 => justification.push(field.content),
+        _ => {}
+    })?;
+    Ok((msg, justification))
 }
 
 /// Section 7.5 step 3, before anything is allocated for what is counted.

@@ -2,8 +2,11 @@
 
 use holdfast_types::ValidatorPublic;
 
+use prost::Message as _;
+
 use super::*;
 use crate::attester;
+use crate::hash::hash_canonical;
 
 fn keys() -> Vec<NodePublic> {
     (1..=4).map(|byte| key(byte).public()).collect()
@@ -110,12 +113,57 @@ fn what_was_sent_is_what_is_read() {
 #[test]
 fn a_hash_that_was_left_out_is_kept_so() {
     let vote = msg(MsgKind::RoundChange, 1, 2, None);
-    let nulls = Nulls { value_absent: true, prepared_value_absent: true };
-    let signature = key(2).sign(&hash_canonical(&vote.to_proto(nulls).encode_to_vec()));
-    let sent = ConsensusMsg::new(SignedMsg { msg: vote, signature, nulls }, vec![], vec![]).encode();
+    let mut proto = proto::QbftMsg::decode(&vote.sign(&key(2)).encode()[..]).unwrap();
+    for field in [&mut proto.value_hash, &mut proto.prepared_value_hash, &mut proto.signature] {
+        field.clear();
+    }
+    proto.signature = key(2).sign(&hash_canonical(&proto.encode_to_vec())).0.to_vec();
+    let sent = proto::QbftConsensusMsg { msg: Some(proto), ..Default::default() }.encode_to_vec();
     let read = ConsensusMsg::decode(&sent, &keys()).unwrap();
     assert_eq!(read.msg.msg(), &vote);
     assert_eq!(read.encode(), sent);
+}
+
+/// A vote of peer 1 with fields that we do not know in the message and in its duty, signed as section 3.1 has it: the
+/// unknown fields after the known ones.
+fn vote_of_a_later_version(in_duty: &[u8], in_message: &[u8]) -> Vec<u8> {
+    let known = proto::QbftMsg::decode(&msg(MsgKind::RoundChange, 1, 2, None).sign(&key(2)).encode()[..]).unwrap();
+    let mut bytes = proto::QbftMsg { kind: known.kind, ..Default::default() }.encode_to_vec();
+    proto::put_field(&mut bytes, 2, &[&known.duty.unwrap().encode_to_vec()[..], in_duty].concat());
+    let rest = proto::QbftMsg { kind: 0, duty: None, ..known };
+    let unsigned = proto::QbftMsg { signature: vec![], ..rest.clone() }.encode_to_vec();
+    let signature = key(2).sign(&hash_canonical(&[&bytes[..], &unsigned, in_message].concat())).0.to_vec();
+    [&bytes[..], &proto::QbftMsg { signature, ..rest }.encode_to_vec(), in_message].concat()
+}
+
+/// Fields 20 of a number, 7 (reserved) of a number, and 21 of bytes.
+const UNKNOWN: [u8; 10] = [0xa0, 0x01, 0x05, 0x38, 0x01, 0xaa, 0x01, 0x02, 0x61, 0x62];
+
+#[test]
+fn unknown_fields_are_verified_and_passed_on_as_they_came() {
+    for (in_duty, in_message) in [(&[][..], &UNKNOWN[..]), (&UNKNOWN, &[]), (&UNKNOWN[..3], &UNKNOWN)] {
+        let vote = vote_of_a_later_version(in_duty, in_message);
+        let mut sent = Vec::new();
+        proto::put_field(&mut sent, 1, &vote);
+        proto::put_field(&mut sent, 2, &vote);
+        let read = ConsensusMsg::decode(&[&sent[..], &UNKNOWN].concat(), &keys()).unwrap();
+        assert_eq!(read.msg.msg(), &msg(MsgKind::RoundChange, 1, 2, None));
+        assert_eq!(read.encode(), sent, "but what stands beside the signed messages is nobody's");
+    }
+}
+
+#[test]
+fn an_unknown_field_counts_for_the_signature_and_is_bounded() {
+    let decode = |vote: &[u8]| {
+        let mut sent = Vec::new();
+        proto::put_field(&mut sent, 1, vote);
+        msg_fault(ConsensusMsg::decode(&sent, &keys()))
+    };
+    let mut added = vote_of_a_later_version(&[], &UNKNOWN);
+    added.extend_from_slice(&[0x38, 0x01]);
+    assert!(matches!(decode(&added), MsgRejected::Signature { err: BadSignature::OtherKey, .. }));
+    let many = vote_of_a_later_version(&UNKNOWN, &UNKNOWN.repeat(6));
+    assert_eq!(decode(&many), MsgRejected::UnknownFields { found: 70, max: 64 });
 }
 
 /// Encodes a proposal after something was done to it.
@@ -183,7 +231,8 @@ fn duties_without_consensus_are_no_fault_of_the_message() {
 fn every_fault_of_the_rest_is_named() {
     let vote = |slot| {
         let duty = DutyId::attester(Slot(slot));
-        Msg { duty, ..msg(MsgKind::RoundChange, 1, 2, None) }.sign(&key(2)).to_proto()
+        let signed = Msg { duty, ..msg(MsgKind::RoundChange, 1, 2, None) }.sign(&key(2));
+        proto::QbftMsg::decode(&signed.encode()[..]).unwrap()
     };
     assert!(altered(|proto| proto.justification = vec![vote(123_456); 8]).is_ok());
     assert_eq!(
