@@ -294,20 +294,21 @@ fn release(brought: &mut BTreeMap<OperatorIndex, usize>, held: &HeldValue) {
 
 /// Whether a value can be one of an attester duty of this cluster: nothing else may take room.
 fn is_usable(cluster: &Cluster, value: &Value) -> bool {
-    match value {
-        Value::PriorityResult(_) => false,
-        Value::DataSet(set) => {
-            !set.is_empty()
-                && set.len() <= cluster.validator_count()
-                && set.values().all(|entry| entry.len() <= ENTRY_LEN_MAX)
-        }
-    }
+    value.data_set().is_some_and(|set| {
+        !set.is_empty()
+            && set.len() <= cluster.validator_count()
+            && set.values().all(|entry| entry.len() <= ENTRY_LEN_MAX)
+    })
 }
 
 fn size_of_value(value: &Value) -> usize {
+    let sum = |set: &BTreeMap<ValidatorPublic, Vec<u8>>| -> usize {
+        set.values().map(|entry| ValidatorPublic::LEN + entry.len()).sum()
+    };
     match value {
         Value::PriorityResult(bytes) => bytes.len(),
-        Value::DataSet(set) => set.values().map(|entry| ValidatorPublic::LEN + entry.len()).sum(),
+        Value::DataSet(set) => sum(set),
+        Value::LaterDataSet { set, unknown } => sum(set) + unknown.len(),
     }
 }
 

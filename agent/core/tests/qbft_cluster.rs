@@ -60,7 +60,7 @@ enum Node {
 enum Event {
     Start(u8),
     Input(u8),
-    Deliver { to: u8, msg: SignedMsg, justification: Vec<SignedMsg> },
+    Deliver { to: u8, msg: Box<SignedMsg>, justification: Vec<SignedMsg> },
 }
 
 struct Sim {
@@ -185,7 +185,7 @@ impl Sim {
             },
             Node::Liar(liar) => {
                 let heard = match event {
-                    Event::Deliver { msg, justification, .. } => Some((msg, justification)),
+                    Event::Deliver { msg, justification, .. } => Some((*msg, justification)),
                     Event::Start(_) | Event::Input(_) => None,
                 };
                 for (to, msg, justification) in liar.act(heard, &self.cluster, &mut self.rng) {
@@ -221,7 +221,7 @@ impl Sim {
                     }
                     // Signing takes its time too, and meanwhile the instance goes on.
                     let signing_ms = self.rng.gen_range(0..50);
-                    self.push_from_now(signing_ms, Event::Deliver { to: own, msg: signed, justification });
+                    self.push_from_now(signing_ms, Event::Deliver { to: own, msg: signed.into(), justification });
                 }
                 Output::Decided { value, round, commits } => self.note_decision(own, value, round, &commits),
             }
@@ -256,7 +256,7 @@ impl Sim {
             None => 3000,
         };
         let delay_ms = self.rng.gen_range(1..delay_max_ms);
-        self.push_from_now(delay_ms, Event::Deliver { to, msg, justification });
+        self.push_from_now(delay_ms, Event::Deliver { to, msg: msg.into(), justification });
     }
 
     fn push(&mut self, ms: u64, event: Event) {

@@ -313,7 +313,7 @@ fn check_value(
     value: &Value,
     resolved: Option<&BTreeMap<ValidatorPublic, AttesterDuty>>,
 ) -> (BTreeMap<ValidatorPublic, AttesterValue>, Vec<DecidedFault>) {
-    let Value::DataSet(set) = value else { return (BTreeMap::new(), vec![DecidedFault::NotAttester]) };
+    let Some(set) = value.data_set() else { return (BTreeMap::new(), vec![DecidedFault::NotAttester]) };
     let (mut good, mut faults) = (BTreeMap::new(), Vec::new());
     for (validator, bytes) in set {
         match check_entry(cluster, slot, *validator, bytes, resolved) {

@@ -153,6 +153,19 @@ fn unknown_fields_are_verified_and_passed_on_as_they_came() {
 }
 
 #[test]
+fn a_value_with_unknown_fields_is_hashed_with_them_and_passed_on() {
+    let canonical = value().canonical();
+    // Wherever a field stood, it is hashed after the known ones.
+    let any = |bytes: Vec<u8>| proto::Any { value: bytes, ..value().to_any() };
+    let read = Value::from_any(any([&UNKNOWN[..], &canonical].concat())).unwrap();
+    assert_eq!(read.hash(), ValueHash(hash_canonical(&[&canonical[..], &UNKNOWN].concat())));
+    assert_eq!(read.data_set(), value().data_set());
+    assert_eq!(Value::from_any(read.to_any()), Ok(read));
+    let many = Value::from_any(any([canonical, UNKNOWN.repeat(103)].concat()));
+    assert!(matches!(many, Err(BadValue::TooLarge { found: 1030, .. })));
+}
+
+#[test]
 fn an_unknown_field_counts_for_the_signature_and_is_bounded() {
     let decode = |vote: &[u8]| {
         let mut sent = Vec::new();

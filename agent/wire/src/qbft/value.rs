@@ -7,7 +7,7 @@ use prost::Message as _;
 
 use crate::hash::hash_canonical;
 use crate::parsigex::{BadValidatorKey, validator_key};
-use crate::proto::{self, NotProtobuf, occurrences};
+use crate::proto::{self, NotProtobuf, occurrences, put_field, unknown_fields};
 
 /// The hash of a value (`hashProto` of the inner message). All zero on the wire means none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,6 +18,13 @@ pub struct ValueHash(pub [u8; 32]);
 pub enum Value {
     /// What the validators of a duty are to sign: encoded unsigned data per validator (section 8).
     DataSet(BTreeMap<ValidatorPublic, Vec<u8>>),
+    /// The same from a node of a later version, with fields beside the set that we do not know. They are hashed along.
+    LaterDataSet {
+        /// As in [`Value::DataSet`].
+        set: BTreeMap<ValidatorPublic, Vec<u8>>,
+        /// The fields as they came.
+        unknown: Vec<u8>,
+    },
     /// The canonical bytes of a `PriorityResult`.
     PriorityResult(Vec<u8>),
 }
@@ -55,27 +62,34 @@ impl Value {
 
     /// The canonical bytes: entries in order of their keys, each with key and value even when empty.
     pub(crate) fn canonical(&self) -> Vec<u8> {
-        let set = match self {
+        let (set, unknown) = match self {
             Self::PriorityResult(bytes) => return bytes.clone(),
-            Self::DataSet(set) => set,
+            Self::DataSet(set) => (set, &[][..]),
+            Self::LaterDataSet { set, unknown } => (set, &unknown[..]),
         };
         let mut bytes = Vec::new();
         for (key, data) in set {
-            let key = key.to_string();
-            bytes.push(TAG_1);
-            put_length(&mut bytes, field_len(key.len()) + field_len(data.len()));
-            for (tag, content) in [(TAG_1, key.as_bytes()), (TAG_2, data)] {
-                bytes.push(tag);
-                put_length(&mut bytes, content.len());
-                bytes.extend_from_slice(content);
-            }
+            let mut entry = Vec::with_capacity(ENTRY_OVERHEAD + data.len());
+            put_field(&mut entry, 1, key.to_string().as_bytes());
+            put_field(&mut entry, 2, data);
+            put_field(&mut bytes, 1, &entry);
         }
+        bytes.extend_from_slice(unknown);
         bytes
+    }
+
+    /// What the validators are to sign, when it is such a value.
+    #[must_use]
+    pub const fn data_set(&self) -> Option<&BTreeMap<ValidatorPublic, Vec<u8>>> {
+        match self {
+            Self::DataSet(set) | Self::LaterDataSet { set, .. } => Some(set),
+            Self::PriorityResult(_) => None,
+        }
     }
 
     pub(crate) fn to_any(&self) -> proto::Any {
         let name = match self {
-            Self::DataSet(_) => DATA_SET,
+            Self::DataSet(_) | Self::LaterDataSet { .. } => DATA_SET,
             Self::PriorityResult(_) => PRIORITY_RESULT,
         };
         proto::Any { type_url: format!("{TYPE_URL_PREFIX}{name}"), value: self.canonical() }
@@ -83,20 +97,22 @@ impl Value {
 
     pub(crate) fn from_any(any: proto::Any) -> Result<Self, BadValue> {
         match any.type_url.rsplit('/').next().unwrap_or_default() {
-            DATA_SET => Self::data_set(&any.value),
+            DATA_SET => Self::decode_set(&any.value),
             PRIORITY_RESULT => Self::priority_result(&any.value),
             _ => Err(BadValue::UnknownType(any.type_url.chars().take(80).collect())),
         }
     }
 
-    fn data_set(bytes: &[u8]) -> Result<Self, BadValue> {
+    fn decode_set(bytes: &[u8]) -> Result<Self, BadValue> {
         bounded("entries", occurrences(bytes, 1)?, DATA_SET_ENTRIES_MAX)?;
         let decoded = proto::UnsignedDataSet::decode(bytes).map_err(NotProtobuf::from)?;
         let mut set = BTreeMap::new();
         for (key, data) in decoded.set {
             set.insert(validator_key(&key)?, data);
         }
-        Ok(Self::DataSet(set))
+        let unknown = unknown_fields(bytes, &[1])?;
+        bounded("bytes of unknown fields", unknown.len(), UNKNOWN_LEN_MAX)?;
+        Ok(if unknown.is_empty() { Self::DataSet(set) } else { Self::LaterDataSet { set, unknown } })
     }
 
     fn priority_result(bytes: &[u8]) -> Result<Self, BadValue> {
@@ -110,18 +126,11 @@ fn bounded(what: &'static str, found: usize, max: usize) -> Result<(), BadValue>
     if found <= max { Ok(()) } else { Err(BadValue::TooLarge { what, found, max }) }
 }
 
-/// The length of a field with a tag of one byte.
-fn field_len(content_len: usize) -> usize {
-    1 + prost::length_delimiter_len(content_len) + content_len
-}
+/// The key's text and what it and the data take beside themselves.
+const ENTRY_OVERHEAD: usize = 2 + 2 * ValidatorPublic::LEN + 16;
 
-fn put_length(out: &mut Vec<u8>, len: usize) {
-    prost::encode_length_delimiter(len, out).expect("a vector grows as needed");
-}
-
-/// Fields 1 and 2 with a length.
-const TAG_1: u8 = 0x0a;
-const TAG_2: u8 = 0x12;
+/// Room for what a later version may add; it is not ours to look into.
+const UNKNOWN_LEN_MAX: usize = 1024;
 
 const TYPE_URL_PREFIX: &str = "type.googleapis.com/";
 const DATA_SET: &str = "core.corepb.v1.UnsignedDataSet";
