@@ -1,12 +1,14 @@
-//! The kit that end-to-end runs are made of: where a process lives, one box with its TPM, a whole cluster on a chain, and
-//! a reader of the chain that shares nothing with the agent.
+//! The kit that end-to-end runs are made of: where a process lives, one box with its TPM, a whole cluster on a chain, a
+//! reader of the chain that shares nothing with the agent, and what finds conflicting votes.
 
 mod chain_reader;
 mod cluster;
 mod node_box;
 mod place;
+mod votes;
 
 pub use chain_reader::{ChainReader, Inclusion, Missed};
 pub use cluster::{Cluster, ClusterOptions};
 pub use node_box::{Figures, NodeBox};
 pub use place::{Lab, Place, Process};
+pub use votes::{HistoryRow, Votes, history};

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::place::Place;
+use super::votes::Votes;
 
 /// Reads one chain.
 #[derive(Debug)]
@@ -122,26 +123,54 @@ impl ChainReader {
         let mut votes = Vec::new();
         for attestation in list(&attestations)? {
             let slot = number(&attestation["data"]["slot"])?;
-            if !(first..=last).contains(&slot) {
-                continue;
-            }
-            let committee_bits = bits(&attestation["committee_bits"])?;
-            let voter_bits = bits(&attestation["aggregation_bits"])?;
-            let mut offset = 0;
-            for committee in self.committees(slot)? {
-                if !committee_bits.get(usize::try_from(committee.index)?).copied().unwrap_or(false) {
-                    continue;
-                }
-                for (position, validator) in committee.validators.iter().enumerate() {
-                    let voted = voter_bits.get(offset + position).copied().unwrap_or(false);
-                    if voted && self.ours.contains_key(validator) {
-                        votes.push((slot, *validator));
-                    }
-                }
-                offset += committee.validators.len();
+            if (first..=last).contains(&slot) {
+                votes.extend(self.voters(attestation)?.into_iter().map(|validator| (slot, validator)));
             }
         }
         Ok(votes)
+    }
+
+    /// Notes every vote of the cluster in the blocks `first..=last` and in the node's pool. Gives their number.
+    ///
+    /// # Errors
+    /// When the beacon node does not answer.
+    pub fn see_votes(&mut self, votes: &mut Votes, first: u64, last: u64) -> anyhow::Result<usize> {
+        let mut sources: Vec<(String, String)> = (first..=last)
+            .map(|block| (format!("block {block}"), format!("/eth/v2/beacon/blocks/{block}/attestations")))
+            .collect();
+        sources.push(("the pool".to_owned(), "/eth/v2/beacon/pool/attestations".to_owned()));
+        let mut seen = 0;
+        for (place, path) in sources {
+            let Some(attestations) = self.data(&path)? else { continue };
+            for attestation in list(&attestations)? {
+                for validator in self.voters(attestation)? {
+                    votes.see_data(&place, &self.ours[&validator], &attestation["data"])?;
+                    seen += 1;
+                }
+            }
+        }
+        Ok(seen)
+    }
+
+    /// The cluster's validators whose votes are in an attestation.
+    fn voters(&mut self, attestation: &Value) -> anyhow::Result<Vec<u64>> {
+        let committee_bits = bits(&attestation["committee_bits"])?;
+        let voter_bits = bits(&attestation["aggregation_bits"])?;
+        let mut voters = Vec::new();
+        let mut offset = 0;
+        for committee in self.committees(number(&attestation["data"]["slot"])?)? {
+            if !committee_bits.get(usize::try_from(committee.index)?).copied().unwrap_or(false) {
+                continue;
+            }
+            for (position, validator) in committee.validators.iter().enumerate() {
+                let voted = voter_bits.get(offset + position).copied().unwrap_or(false);
+                if voted && self.ours.contains_key(validator) {
+                    voters.push(*validator);
+                }
+            }
+            offset += committee.validators.len();
+        }
+        Ok(voters)
     }
 
     /// The committees of a slot, in the order of their index.
@@ -180,8 +209,15 @@ fn list(value: &Value) -> anyhow::Result<&Vec<Value>> {
     value.as_array().context("not a list")
 }
 
-fn number(value: &Value) -> anyhow::Result<u64> {
+pub(super) fn number(value: &Value) -> anyhow::Result<u64> {
     Ok(value.as_str().context("not a decimal string")?.parse()?)
+}
+
+pub(super) fn root(value: &Value) -> anyhow::Result<[u8; 32]> {
+    let text = value.as_str().context("not hex")?.trim_start_matches("0x");
+    let mut root = [0; 32];
+    hex::decode_to_slice(text, &mut root).with_context(|| format!("not a root: {text}"))?;
+    Ok(root)
 }
 
 /// The bits of a bit field, the closing bit of a list included: it lies behind every voter.

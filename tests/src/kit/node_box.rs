@@ -94,6 +94,22 @@ impl NodeBox {
         self.vault.as_ref().map(Process::pid)
     }
 
+    /// The process id of the TPM, while it is on.
+    #[must_use]
+    pub fn tpm_pid(&self) -> Option<u32> {
+        self.tpm.as_ref().map(Swtpm::pid)
+    }
+
+    /// Where its peers reach it, as a multiaddress.
+    ///
+    /// # Errors
+    /// When its configuration was not written yet.
+    pub fn p2p_address(&self) -> anyhow::Result<String> {
+        let config: toml::Value = toml::from_str(&fs::read_to_string(self.dir.join("node.toml"))?)?;
+        let address = config["peers"]["listen"][0].as_str();
+        Ok(address.context("the configuration has no address to listen on")?.to_owned())
+    }
+
     /// Switches on the TPM and the vault, and waits until the vault answers.
     ///
     /// # Errors
