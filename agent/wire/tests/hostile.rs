@@ -66,6 +66,17 @@ fn truncated_messages() {
     }
 }
 
+/// Fields 20 of a number and 21 of bytes, which a later version may have added.
+#[test]
+fn messages_with_more_fields_than_we_know() {
+    let keys = Cluster::load().keys;
+    // Of a priority message the whole is signed, with what was added or without.
+    for (protocol, message) in captured(&keys).into_iter().filter(|(protocol, _)| *protocol != Protocol::Priority) {
+        let more = [&message[..], &[0xa0, 0x01, 0x05, 0xaa, 0x01, 0x02, 0x61, 0x62]].concat();
+        assert!(takes(&keys, protocol, &more), "{protocol:?}");
+    }
+}
+
 #[test]
 fn messages_with_one_byte_changed() {
     let keys = Cluster::load().keys;
