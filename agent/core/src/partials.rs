@@ -30,6 +30,11 @@ pub(crate) struct PartialStore {
 struct OfDuty {
     validators: BTreeMap<ValidatorPublic, OfValidator>,
     in_flight: bool,
+    /// How many partials nobody checked yet.
+    fresh: usize,
+    /// Whether something came since somebody last looked if there is work. Every input of the node looks at every duty, and
+    /// thousands of validators are not to be gone through for each.
+    changed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -133,7 +138,10 @@ impl PartialStore {
             return Err(PeerFault::Flood { duty });
         }
         *held += 1;
-        let of_validator = self.duties.entry(duty).or_default().validators.entry(validator).or_default();
+        let of_duty = self.duties.entry(duty).or_default();
+        of_duty.fresh += 1;
+        of_duty.changed = true;
+        let of_validator = of_duty.validators.entry(validator).or_default();
         of_validator.partials.insert(operator, Held { partial, object, state: State::Fresh });
         Ok(())
     }
@@ -146,6 +154,7 @@ impl PartialStore {
             return None;
         }
         of_duty.in_flight = true;
+        of_duty.fresh = 0;
         let groups: Vec<Group> =
             of_duty.validators.iter_mut().flat_map(|(validator, held)| held.groups(cluster, *validator)).collect();
         Some(BlsJob { duty, threshold: cluster.threshold, groups })
@@ -156,6 +165,7 @@ impl PartialStore {
         let mut outcome = Outcome::default();
         let Some(of_duty) = self.duties.get_mut(&done.duty) else { return outcome };
         of_duty.in_flight = false;
+        of_duty.changed = true;
         for verdict in done.groups {
             if let Some(of_validator) = of_duty.validators.get_mut(&verdict.validator) {
                 of_validator.take_verdict(&verdict, &mut outcome);
@@ -166,7 +176,7 @@ impl PartialStore {
 
     /// The duties that wait for partials that may never come, with the time at which the waiting ends.
     pub(crate) fn next_wake(&self, cluster: &Cluster) -> Option<Millis> {
-        let waiting = self.duties.iter().filter(|(_, of_duty)| !of_duty.in_flight && of_duty.has_fresh());
+        let waiting = self.duties.iter().filter(|(_, of_duty)| !of_duty.in_flight && of_duty.fresh > 0);
         waiting.map(|(duty, _)| cluster.patience_end(*duty)).min()
     }
 
@@ -198,16 +208,13 @@ impl PartialStore {
 
 impl OfDuty {
     /// A batch is closed when it completes a group signature, when nobody is left to wait for, or when the patience is over.
-    fn is_worth_checking(&self, cluster: &Cluster, patience_over: bool) -> bool {
-        if !self.has_fresh() {
+    fn is_worth_checking(&mut self, cluster: &Cluster, patience_over: bool) -> bool {
+        let changed = std::mem::take(&mut self.changed);
+        if self.fresh == 0 || !(changed || patience_over) {
             return false;
         }
         let all_in = || self.validators.values().all(|held| held.partials.len() == cluster.operators.count());
         patience_over || self.validators.values().any(|held| held.completes(cluster.threshold)) || all_in()
-    }
-
-    fn has_fresh(&self) -> bool {
-        self.validators.values().any(|held| held.partials.values().any(|partial| partial.state == State::Fresh))
     }
 }
 
