@@ -69,7 +69,7 @@ impl Metrics {
             faults: Family::default(),
             alarms: Counter::default(),
         };
-        registry.register("mode", "1 for the mode that the node is in", metrics.mode.clone());
+        registry.register("mode", "1 for the mode that the node is in, 0 for the others", metrics.mode.clone());
         registry.register("duty_validators", "Validators of duties that reached a step", metrics.duties.clone());
         let help = "When a duty reached a step, after the duty's start";
         registry.register_with_unit("duty_delay", help, Unit::Seconds, metrics.delays.clone());
@@ -94,8 +94,9 @@ impl Metrics {
     }
 
     pub(crate) fn set_mode(&self, mode: Mode) {
-        self.mode.clear();
-        self.mode.get_or_create(&ModeLabel { mode: mode.name().to_owned() }).set(1);
+        for each in Mode::ALL {
+            self.mode.get_or_create(&ModeLabel { mode: each.name().to_owned() }).set(i64::from(each == mode));
+        }
     }
 
     pub(crate) fn count_fault(&self, operator: u8) {
@@ -173,5 +174,77 @@ impl Collector for PeerFigures {
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Metrics(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use holdfast_types::{ChainSpec, DutyId, ForkVersion, LockHash, Millis, OperatorIndex, Root, Slot};
+    use holdfast_wire::k1::NodeKey;
+    use tokio::sync::mpsc;
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::edge::peers::{self, Operator, PeersConfig, Timing};
+
+    async fn peers() -> Arc<Peers> {
+        let operator = |byte| {
+            let public = NodeKey::from_bytes(&[byte; 32]).unwrap().public();
+            Operator { public, addresses: Vec::new() }
+        };
+        let chain = ChainSpec {
+            genesis_time_s: 0,
+            genesis_validators_root: Root::default(),
+            genesis_fork_version: ForkVersion::default(),
+            slot_ms: 12_000,
+            slots_per_epoch: 32,
+            forks: Vec::new(),
+        };
+        let config = PeersConfig {
+            identity: Zeroizing::new([1; 32]),
+            own: OperatorIndex(0),
+            operators: vec![operator(1), operator(2)],
+            listen: Vec::new(),
+            lock_hash: LockHash::default(),
+            validators: 1,
+            nickname: String::new(),
+            version: "0".to_owned(),
+            chain: Arc::new(chain),
+            clock: Arc::new(|| Millis(0)),
+            timing: Timing::default(),
+        };
+        Arc::new(peers::start(config, mpsc::channel(1).0).await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn every_figure_has_our_prefix_a_name_of_its_own_and_its_ending() {
+        let metrics = Metrics::new("portable");
+        metrics.watch_peers(peers().await);
+        metrics.set_mode(Mode::Syncing);
+        metrics.set_mode(Mode::Ready);
+        metrics.count_fault(1);
+        metrics.count_alarm();
+        let duty = DutyId::attester(Slot(1));
+        metrics.count_duty(&DutyEvent { duty, after_ms: 40, step: DutyStep::Decided { round: 1 } });
+        let text = metrics.text();
+        let types: Vec<(&str, &str)> =
+            text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
+        assert!(types.len() > 10, "{text}");
+        assert_eq!(types.iter().map(|(name, _)| name).collect::<BTreeSet<_>>().len(), types.len(), "{text}");
+        for sample in text.lines().filter(|line| !line.starts_with('#')) {
+            let name = sample.split(['{', ' ']).next().unwrap();
+            let family = types.iter().find(|(family, _)| name.starts_with(family)).unwrap();
+            assert!(name.starts_with("holdfast_"), "{sample}");
+            assert!(family.1 != "counter" || name == format!("{}_total", family.0), "{sample}");
+        }
+        assert!(
+            text.contains("holdfast_mode{mode=\"ready\"} 1\n") && text.contains("{mode=\"syncing\"} 0\n"),
+            "{text}"
+        );
+        assert!(text.contains("holdfast_peer_connected{operator=\"1\"} 0\n"), "{text}");
+        assert!(text.contains("holdfast_duty_delay_seconds_count{duty=\"attester\",step=\"decided\"} 1\n"), "{text}");
+        assert!(text.ends_with("# EOF\n"), "{text}");
     }
 }

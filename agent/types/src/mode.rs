@@ -25,6 +25,10 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// All of them, in the order of a box's life.
+    pub const ALL: [Self; 7] =
+        [Self::Maintenance, Self::Paired, Self::Enrolled, Self::Syncing, Self::Ready, Self::Draining, Self::Halted];
+
     /// The word that every surface shows.
     #[must_use]
     pub const fn name(self) -> &'static str {
