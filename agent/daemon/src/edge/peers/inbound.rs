@@ -168,5 +168,6 @@ impl Inbound {
     }
 }
 
-/// Messages up to this length decode in a few milliseconds: hashing is fast, and their number of signatures is bounded.
-const INLINE_LEN_MAX: usize = 64 << 10;
+/// Messages up to this length decode in a few milliseconds also on a small board: a signature takes 150 bytes, and at most
+/// half a millisecond to check. What is longer must not hold up the threads on which the loop and the swarm run.
+const INLINE_LEN_MAX: usize = 2 << 10;
