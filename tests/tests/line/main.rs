@@ -28,6 +28,7 @@ type Scenario = fn(&mut Bench) -> anyhow::Result<()>;
 const SCENARIOS: &[(&str, Scenario)] = &[
     ("up_for_two_epochs_includes_the_attestations_and_leaves_nothing_running", up::two_epochs),
     ("up_ends_cleanly_on_ctrl_c", up::ctrl_c),
+    ("up_ends_cleanly_on_ctrl_c_while_it_sets_up", up::ctrl_c_at_start),
     ("a_vault_signs_nothing_twice_whatever_is_asked_and_restarted", own_vault::signs_nothing_twice),
     ("a_stranger_is_cut_off_and_the_node_goes_on", strangers::a_stranger_is_cut_off),
     ("garbage_on_both_doors_costs_no_duty_and_no_memory", strangers::garbage_on_both_doors),

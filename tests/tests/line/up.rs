@@ -49,6 +49,25 @@ pub(crate) fn two_epochs(bench: &mut Bench) -> anyhow::Result<()> {
 }
 
 pub(crate) fn ctrl_c(bench: &mut Bench) -> anyhow::Result<()> {
+    let (devkit, status) = interrupted(bench, "two rows of the table", |devkit| devkit.rows() >= 2)?;
+    let said = devkit.said();
+    ensure!(status.code().is_some(), "expected it to end by itself after Ctrl-C, saw {status}: {said}");
+    ensure!(said.contains("included   "), "expected a summary after Ctrl-C, saw: {said}");
+    ensure!(status.success(), "expected exit 0 after Ctrl-C, saw {status}: {said}");
+    devkit.expect_nothing_left()
+}
+
+pub(crate) fn ctrl_c_at_start(bench: &mut Bench) -> anyhow::Result<()> {
+    let sealing = |devkit: &Devkit| devkit.said().contains("sealing the shares of node 1");
+    let (devkit, status) = interrupted(bench, "the second box being set up", sealing)?;
+    // As a shell says of what Ctrl-C ended. The folder stays: it has the logs of what was under way.
+    ensure!(status.code() == Some(130), "expected exit 130, saw {status}: {}", devkit.said());
+    devkit.expect_nothing_runs()?;
+    fs::remove_dir_all(devkit.folder()).context("cannot remove the folder of the run")
+}
+
+/// A small run that got a Ctrl-C once it was as far as `far` says, and how it ended.
+fn interrupted(bench: &mut Bench, what: &str, far: fn(&Devkit) -> bool) -> anyhow::Result<(Devkit, ExitStatus)> {
     let dir = bench.new_dir("ctrl-c")?;
     let mut arguments = vec!["--validators", "32"];
     // Namespaces need root; without it there are none to leave behind.
@@ -57,20 +76,16 @@ pub(crate) fn ctrl_c(bench: &mut Bench) -> anyhow::Result<()> {
     }
     let mut devkit = Devkit::start(&dir, &arguments)?;
     let began = Instant::now();
-    while devkit.rows() < 2 {
-        ensure!(devkit.child.try_wait()?.is_none(), "expected a live table, but it ended: {}", devkit.said());
-        ensure!(began.elapsed() < TWO_EPOCHS_MAX, "expected two rows of the table, saw {}", devkit.said());
+    while !far(&devkit) {
+        ensure!(devkit.child.try_wait()?.is_none(), "expected {what}, but it ended: {}", devkit.said());
+        ensure!(began.elapsed() < TWO_EPOCHS_MAX, "expected {what}, saw {}", devkit.said());
         std::thread::sleep(Duration::from_millis(100));
     }
     kill(Pid::from_raw(i32::try_from(devkit.child.id())?), Signal::SIGINT)?;
     let interrupted = Instant::now();
     let status = devkit.wait(CTRL_C_MAX)?;
     println!("  ended {:.1} s after Ctrl-C", interrupted.elapsed().as_secs_f32());
-    let said = devkit.said();
-    ensure!(status.code().is_some(), "expected it to end by itself after Ctrl-C, saw {status}: {said}");
-    ensure!(said.contains("included   "), "expected a summary after Ctrl-C, saw: {said}");
-    ensure!(status.success(), "expected exit 0 after Ctrl-C, saw {status}: {said}");
-    devkit.expect_nothing_left()
+    Ok((devkit, status))
 }
 
 /// Every field that the report promises is there, of its kind.
@@ -147,9 +162,18 @@ impl Devkit {
         }
     }
 
+    /// The folder that the run makes for itself.
+    fn folder(&self) -> PathBuf {
+        holdfast_tests::repo_root().join(format!(".dev/runs/{}", self.child.id()))
+    }
+
     fn expect_nothing_left(&self) -> anyhow::Result<()> {
-        let folder = holdfast_tests::repo_root().join(format!(".dev/runs/{}", self.child.id()));
+        let folder = self.folder();
         ensure!(!folder.exists(), "expected the folder of the run to be gone, but {} is there", folder.display());
+        self.expect_nothing_runs()
+    }
+
+    fn expect_nothing_runs(&self) -> anyhow::Result<()> {
         let began = Instant::now();
         loop {
             let processes = processes_of_session(self.child.id())?;
