@@ -63,7 +63,7 @@ pub enum Input {
         /// The duty.
         duty: DutyId,
         /// A partial signature or the reason of the refusal, per validator.
-        results: Vec<(ValidatorPublic, Result<PartialSignature, String>)>,
+        results: Vec<(ValidatorPublic, Result<PartialSignature, VaultFailure>)>,
     },
     /// A finished job of the worker pool. Answers [`Effect::Bls`].
     BlsDone(BlsDone),
@@ -75,7 +75,7 @@ pub enum Input {
         result: Result<(), BeaconFailure>,
     },
     /// The vault is open for signing, or is not, with the reason.
-    Vault(Result<(), String>),
+    Vault(Result<(), VaultFailure>),
     /// The operator, or the system, asked the node to finish.
     Drain,
 }
@@ -84,6 +84,11 @@ pub enum Input {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BeaconFailure(pub String);
+
+/// Why the vault did not sign, or does not sign at all, in its own words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct VaultFailure(pub String);
 
 /// What the beacon node says about its own state.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use holdfast_wire::qbft::ConsensusMsg;
 use crate::alarm::{Alarm, PeerFault};
 use crate::consensus::{Consensus, Decision};
 use crate::duty::attester::AttesterRun;
-use crate::io::{BeaconFailure, BeaconStatus, Effect, HeadEvent, Input};
+use crate::io::{BeaconFailure, BeaconStatus, Effect, HeadEvent, Input, VaultFailure};
 use crate::partials::{BlsDone, PartialStore};
 use crate::readiness::Readiness;
 use crate::schedule::Schedule;
@@ -241,7 +241,7 @@ impl Node {
     fn on_signed(
         &mut self,
         duty: DutyId,
-        results: Vec<(ValidatorPublic, Result<PartialSignature, String>)>,
+        results: Vec<(ValidatorPublic, Result<PartialSignature, VaultFailure>)>,
         now: Millis,
         out: &mut Vec<Effect>,
     ) {

@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 use holdfast_types::{Mode, OperatorIndex};
 
 use crate::alarm::Alarm;
-use crate::io::{BeaconStatus, Effect};
+use crate::io::{BeaconStatus, Effect, VaultFailure};
 use crate::setup::Cluster;
 
 /// What the mode follows from.
 #[derive(Debug)]
 pub(crate) struct Readiness {
-    vault: Result<(), String>,
+    vault: Result<(), VaultFailure>,
     beacon: BeaconStatus,
     connected: BTreeSet<OperatorIndex>,
     draining: Draining,
@@ -31,7 +31,7 @@ enum Draining {
 impl Readiness {
     pub(crate) fn new() -> Self {
         Self {
-            vault: Err("it has not answered yet".to_owned()),
+            vault: Err(VaultFailure("it has not answered yet".to_owned())),
             beacon: BeaconStatus::Unreachable { reason: "it has not answered yet".to_owned() },
             connected: BTreeSet::new(),
             draining: Draining::No,
@@ -56,7 +56,7 @@ impl Readiness {
         self.beacon == BeaconStatus::Synced
     }
 
-    pub(crate) fn vault(&mut self, state: Result<(), String>) {
+    pub(crate) fn vault(&mut self, state: Result<(), VaultFailure>) {
         self.vault = state;
     }
 

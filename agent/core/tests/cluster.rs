@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use cluster_sim::{Misdeed, OPERATORS, Sim};
-use holdfast_core::io::{BeaconStatus, Input};
+use holdfast_core::io::{BeaconStatus, Input, VaultFailure};
 use holdfast_core::qbft::operators::Operators;
 use holdfast_types::{DutyId, Epoch, Mode, OperatorIndex, Slot};
 use holdfast_wire::qbft::{ConsensusMsg, Msg, MsgKind};
@@ -119,7 +119,7 @@ fn a_node_that_knows_no_duties_signs_what_the_others_decide() {
 fn a_closed_vault_is_asked_for_nothing_and_makes_up_for_it_when_it_opens() {
     let mut sim = Sim::new(16, 4);
     sim.run_to_slot(8);
-    sim.input(0, Input::Vault(Err("the lease ran out".to_owned())));
+    sim.input(0, Input::Vault(Err(VaultFailure("the lease ran out".to_owned()))));
     assert_eq!(sim.node(0).mode(), Mode::Enrolled);
     assert_eq!(sim.node(0).reason(), "signing stopped: the vault is closed: the lease ran out");
     let before = sim.operators[0].vault.count();

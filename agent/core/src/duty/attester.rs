@@ -10,7 +10,7 @@ use holdfast_wire::attester::{AttesterDuty as WireDuty, AttesterValue};
 use holdfast_wire::parsigex::PartialAttestation;
 use holdfast_wire::qbft::Value;
 
-use crate::io::{AttesterDuty, Effect, SingleAttestation};
+use crate::io::{AttesterDuty, Effect, SingleAttestation, VaultFailure};
 use crate::partials::{Whole, own_partial};
 use crate::retry::Retry;
 use crate::setup::Cluster;
@@ -236,7 +236,7 @@ impl AttesterRun {
     pub(crate) fn take_signed(
         &mut self,
         cluster: &Cluster,
-        results: Vec<(ValidatorPublic, Result<PartialSignature, String>)>,
+        results: Vec<(ValidatorPublic, Result<PartialSignature, VaultFailure>)>,
     ) -> (Vec<(ValidatorPublic, PartialAttestation)>, Vec<String>) {
         let (mut signed, mut refused) = (Vec::new(), std::mem::take(&mut self.refused));
         for (validator, result) in results {

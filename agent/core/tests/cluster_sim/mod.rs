@@ -9,7 +9,9 @@ pub(crate) mod vault;
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_bls::{ShareSecret, ValidatorSecret};
-use holdfast_core::io::{AttesterDuties, BeaconFailure, BeaconStatus, DutyStep, Effect, HeadEvent, Input};
+use holdfast_core::io::{
+    AttesterDuties, BeaconFailure, BeaconStatus, DutyStep, Effect, HeadEvent, Input, VaultFailure,
+};
 use holdfast_core::{Node, Setup, ValidatorShares};
 use holdfast_eth::domain::attestation_signing_root;
 use holdfast_types::{DutyId, Epoch, Millis, Mode, OperatorIndex, Slot, ValidatorPublic};
@@ -319,7 +321,8 @@ impl Sim {
                     .iter()
                     .map(|(validator, data)| {
                         self.signed.check(*validator, data);
-                        (*validator, self.operators[index].vault.sign(&self.chain.spec, validator, data))
+                        let answer = self.operators[index].vault.sign(&self.chain.spec, validator, data);
+                        (*validator, answer.map_err(VaultFailure))
                     })
                     .collect();
                 self.answer(index, 3, Input::AttestationsSigned { duty, results });

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use holdfast_core::io::Input;
+use holdfast_core::io::{Input, VaultFailure};
 use holdfast_eth::AttestationData;
 use holdfast_types::{DutyId, LockHash, ValidatorPublic};
 use holdfast_vault_client::{AttestationToSign, Client, ClientError, IdentityKey, VaultStatus};
@@ -49,9 +49,8 @@ pub async fn open(path: &Path, waiting: impl Fn(&str)) -> Opened {
         let path = path.to_owned();
         let answer = tokio::task::spawn_blocking(move || try_open(&path)).await;
         let reason = match answer {
-            Ok(Ok(Ok(opened))) => return opened,
-            Ok(Ok(Err(reason))) => reason,
-            Ok(Err(error)) => chain_of(&error),
+            Ok(Ok(opened)) => return opened,
+            Ok(Err(VaultFailure(reason))) => reason,
             Err(panicked) => panicked.to_string(),
         };
         if reason != told {
@@ -62,17 +61,17 @@ pub async fn open(path: &Path, waiting: impl Fn(&str)) -> Opened {
     }
 }
 
-fn try_open(path: &Path) -> Result<Result<Opened, String>, ClientError> {
-    let mut client = Client::connect(path)?;
-    let status = client.status()?;
+fn try_open(path: &Path) -> Result<Opened, VaultFailure> {
+    let mut client = Client::connect(path).map_err(|error| in_words(&error))?;
+    let status = client.status().map_err(|error| in_words(&error))?;
     if let Some(reason) = status.closed {
-        return Ok(Err(format!("the vault signs nothing: {reason}")));
+        return Err(VaultFailure(format!("the vault signs nothing: {reason}")));
     }
     if status.lock_hash.is_none() {
-        return Ok(Err("the vault holds no shares yet: import a cluster".to_owned()));
+        return Err(VaultFailure("the vault holds no shares yet: import a cluster".to_owned()));
     }
-    let identity = client.identity_key()?;
-    Ok(Ok(Opened { status, identity }))
+    let identity = client.identity_key().map_err(|error| in_words(&error))?;
+    Ok(Opened { status, identity })
 }
 
 /// Starts the vault's thread. It ends when the last [`Vault`] is dropped.
@@ -94,7 +93,8 @@ impl Vault {
     pub fn sign_attestations(&self, duty: DutyId, attestations: Vec<(ValidatorPublic, AttestationData)>) {
         let Err(refused) = self.batches.try_send(Batch { duty, attestations }) else { return };
         let batch = refused.into_inner();
-        let input = all_failed(batch, "the vault owes answers to earlier batches: see its log");
+        let reason = "the vault owes answers to earlier batches: see its log";
+        let input = all_failed(batch, &VaultFailure(reason.to_owned()));
         let inputs = self.inputs.clone();
         // The loop being gone means that the node stops.
         tokio::spawn(async move { inputs.send(input).await });
@@ -118,7 +118,7 @@ fn sign(path: &Path, client: &mut Option<Client>, batch: Batch) -> Input {
     };
     let mut connected = match connected {
         Ok(connected) => connected,
-        Err(error) => return all_failed(batch, &chain_of(&error)),
+        Err(error) => return all_failed(batch, &in_words(&error)),
     };
     let asked = batch.attestations.iter().map(|&(validator, data)| AttestationToSign { validator, data }).collect();
     let answer = connected.sign_attestations(asked);
@@ -126,26 +126,29 @@ fn sign(path: &Path, client: &mut Option<Client>, batch: Batch) -> Input {
     match answer {
         Ok(results) if results.len() == batch.attestations.len() => {
             let keys = batch.attestations.into_iter().map(|(validator, _)| validator);
-            let results = results.into_iter().map(|result| result.map_err(|refused| refused.to_string()));
+            let results = results.into_iter().map(|result| result.map_err(|refused| VaultFailure(refused.to_string())));
             Input::AttestationsSigned { duty: batch.duty, results: keys.zip(results).collect() }
         }
-        Ok(_) => all_failed(batch, "the vault answered another number of attestations than were asked"),
-        Err(error) => all_failed(batch, &chain_of(&error)),
+        Ok(_) => {
+            let reason = "the vault answered another number of attestations than were asked";
+            all_failed(batch, &VaultFailure(reason.to_owned()))
+        }
+        Err(error) => all_failed(batch, &in_words(&error)),
     }
 }
 
-fn all_failed(batch: Batch, reason: &str) -> Input {
-    let results = batch.attestations.into_iter().map(|(validator, _)| (validator, Err(reason.to_owned()))).collect();
+fn all_failed(batch: Batch, reason: &VaultFailure) -> Input {
+    let results = batch.attestations.into_iter().map(|(validator, _)| (validator, Err(reason.clone()))).collect();
     Input::AttestationsSigned { duty: batch.duty, results }
 }
 
 /// Tells the loop whether the vault is open, at first and whenever that changes.
 async fn watch(path: PathBuf, lock_hash: LockHash, inputs: mpsc::Sender<Input>) {
-    let mut told: Option<Result<(), String>> = None;
+    let mut told: Option<Result<(), VaultFailure>> = None;
     while !inputs.is_closed() {
         let path = path.clone();
         let state = tokio::task::spawn_blocking(move || openness(&path, lock_hash)).await;
-        let state = state.unwrap_or_else(|panicked| Err(panicked.to_string()));
+        let state = state.unwrap_or_else(|panicked| Err(VaultFailure(panicked.to_string())));
         if told.as_ref() != Some(&state) {
             told = Some(state.clone());
             // The loop being gone means that the node stops.
@@ -155,26 +158,26 @@ async fn watch(path: PathBuf, lock_hash: LockHash, inputs: mpsc::Sender<Input>) 
     }
 }
 
-fn openness(path: &Path, lock_hash: LockHash) -> Result<(), String> {
-    let status = Client::connect(path).and_then(|mut client| client.status()).map_err(|error| chain_of(&error))?;
+fn openness(path: &Path, lock_hash: LockHash) -> Result<(), VaultFailure> {
+    let status = Client::connect(path).and_then(|mut client| client.status()).map_err(|error| in_words(&error))?;
     match status {
-        VaultStatus { closed: Some(reason), .. } => Err(reason),
+        VaultStatus { closed: Some(reason), .. } => Err(VaultFailure(reason)),
         VaultStatus { lock_hash: Some(held), .. } if held == lock_hash => Ok(()),
-        VaultStatus { lock_hash: Some(held), .. } => {
-            Err(format!("it holds shares of lock {held}, this node runs lock {lock_hash}: give both the same cluster"))
-        }
-        VaultStatus { lock_hash: None, .. } => Err("it holds no shares yet: import a cluster".to_owned()),
+        VaultStatus { lock_hash: Some(held), .. } => Err(VaultFailure(format!(
+            "it holds shares of lock {held}, this node runs lock {lock_hash}: give both the same cluster"
+        ))),
+        VaultStatus { lock_hash: None, .. } => Err(VaultFailure("it holds no shares yet: import a cluster".to_owned())),
     }
 }
 
-/// An error and its causes in one line, for places that keep text.
-fn chain_of(error: &dyn std::error::Error) -> String {
+/// An error and its causes in one line.
+fn in_words(error: &ClientError) -> VaultFailure {
     let mut text = error.to_string();
-    let mut cause = error.source();
+    let mut cause = std::error::Error::source(error);
     while let Some(deeper) = cause {
         text.push_str(": ");
         text.push_str(&deeper.to_string());
         cause = deeper.source();
     }
-    text
+    VaultFailure(text)
 }
