@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use holdfast_core::io::{DutyEvent, DutyStep};
+use holdfast_hal::process::ProcessReading;
+use holdfast_hal_linux::Machine;
 use holdfast_types::Mode;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, text::encode};
@@ -76,6 +78,7 @@ impl Metrics {
         registry.register("decided_rounds", "Duties decided, by round", metrics.rounds.clone());
         registry.register("peer_faults", "What peers did that they must not", metrics.faults.clone());
         registry.register("alarms", "What cannot happen and did", metrics.alarms.clone());
+        registry.register_collector(Box::new(OwnFigures(Machine::real())));
         *metrics.registry.lock().unwrap_or_else(PoisonError::into_inner) = registry;
         metrics
     }
@@ -166,6 +169,37 @@ impl Collector for PeerFigures {
                     ConstCounter::new(figure(protocol_stats)).encode(family.encode_family(&labels)?)?;
                 }
             }
+        }
+        Ok(())
+    }
+}
+
+/// What the daemon costs the machine, read when somebody asks. What cannot be read is left out, never shown as zero.
+#[derive(Debug)]
+struct OwnFigures(Machine);
+
+impl Collector for OwnFigures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let ProcessReading { resident_kib, private_kib, cpu_ms, open_files } = self.0.own_process();
+        let gauges = [
+            ("process_resident_kibibytes", "Memory in RAM, shared pages included", resident_kib),
+            ("process_private_kibibytes", "Memory in RAM that no other process shares", private_kib),
+            ("process_open_files", "Open file descriptors", open_files),
+        ];
+        for (name, help, value) in gauges {
+            let Some(value) = value.and_then(|value| i64::try_from(value).ok()) else { continue };
+            let gauge = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        if let Some(cpu_ms) = cpu_ms {
+            let counter = ConstCounter::new(cpu_ms);
+            let help = "Processor time of all threads since the start";
+            counter.encode(encoder.encode_descriptor(
+                "process_cpu_milliseconds",
+                help,
+                None,
+                counter.metric_type(),
+            )?)?;
         }
         Ok(())
     }
