@@ -101,6 +101,16 @@ fn run_dir(args: &Args) -> anyhow::Result<(PathBuf, bool)> {
     Ok((fs::canonicalize(dir)?, false))
 }
 
+/// What shows more, in another terminal or after the end.
+fn next_command(args: &Args, cluster: &Cluster) -> String {
+    match (&args.link_delay, cluster.boxes.first()) {
+        (None, Some(node)) => {
+            format!("curl http://127.0.0.1:{}/readyz    (node 0; /metrics, /v1/status too)", node.http_port())
+        }
+        _ => "./dev test line".to_owned(),
+    }
+}
+
 /// A cluster that does its duties, and what is known of them.
 struct Run {
     cluster: Cluster,
@@ -137,6 +147,7 @@ impl Run {
         let first = Slot(cluster.slot_now().unwrap_or_default().0 + 2);
         let table = Table::new(args.nodes, stdout().is_terminal());
         println!("{} validators on {} nodes, duties counted from slot {first} on; Ctrl-C ends", keys.len(), args.nodes);
+        println!("try next    {}", next_command(args, &cluster));
         Ok(Self { cluster, reader, table, first, epochs: args.epochs, stop })
     }
 

@@ -1,11 +1,13 @@
 //! A whole cluster on a chain of its own: keys made here, each share sealed in its box's own TPM.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use holdfast_cluster::{CreateParams, CreatedCluster, Network, create};
+use holdfast_cluster::{
+    CreateParams, CreatedCluster, KeystoreCost, Network, NodeKey, create, read_keystores, write_node_dirs,
+};
 use holdfast_eth::ValidatorAddresses;
 use holdfast_types::{ChainSpec, Epoch, Fork, ForkVersion, ShareIndex, Slot, ValidatorPublic};
 use holdfast_vault_client::{DangerImport, DangerShare, IdentityKey};
@@ -22,6 +24,9 @@ const GENESIS_FORK: ForkVersion = ForkVersion([0x00, 0x48, 0x4f, 0x4c]);
 
 /// From here to genesis: the node needs 6 to 9 s on a free machine, the boxes a few more.
 const GENESIS_DELAY: Duration = Duration::from_secs(20);
+
+/// And for each validator: its keystores are written and read, its shares sealed.
+const PER_VALIDATOR: Duration = Duration::from_millis(50);
 
 /// Validators of others for each of the cluster's: enough that every committee has somebody who aggregates, and that
 /// the chain finalises without the cluster.
@@ -78,9 +83,11 @@ impl Cluster {
         };
         let beacon_place = places[usize::from(options.nodes)].clone();
 
-        told("making keys for the cluster");
-        let genesis_time_s = genesis_in(GENESIS_DELAY);
+        told("making keys for the cluster, and keystores of each node's shares");
+        let genesis_time_s = genesis_in(GENESIS_DELAY + PER_VALIDATOR * u32::try_from(options.validators)?);
         let keys = make_keys(options, genesis_time_s)?;
+        let key_dir = options.dir.join("keys");
+        write_node_dirs(&keys, &key_dir, KeystoreCost::DangerInsecure, &mut OsRng)?;
         let validators: Vec<ValidatorPublic> = keys.lock.validators().map(|validator| validator.public).collect();
 
         told("starting the local chain");
@@ -103,7 +110,7 @@ impl Cluster {
             let dir = options.dir.join(format!("node{operator}"));
             let mut node_box = NodeBox::new(operator, place, &dir, http_port)?;
             node_box.start_vault()?;
-            node_box.import(import_for(&keys, &spec, operator))?;
+            node_box.import(import_from(&key_dir.join(format!("node{operator}")), &keys, &spec, operator)?)?;
             boxes.push(node_box);
         }
         let ports: Vec<u16> = boxes.iter().map(|node| node.place.free_port(3610)).collect::<anyhow::Result<_>>()?;
@@ -175,18 +182,20 @@ fn network(genesis_time_s: u64) -> Network {
     Network { name: "holdfast-local".into(), chain_id: 0x48_4f4c, genesis_fork_version: GENESIS_FORK, genesis_time_s }
 }
 
-fn import_for(keys: &CreatedCluster, spec: &ChainSpec, operator: u8) -> DangerImport {
-    let node = &keys.nodes[usize::from(operator)];
-    let shares = keys.lock.validators().zip(&node.shares);
-    DangerImport {
+/// What the box's operator hands over: the identity and the shares in a node's folder, decrypted here.
+fn import_from(dir: &Path, keys: &CreatedCluster, spec: &ChainSpec, operator: u8) -> anyhow::Result<DangerImport> {
+    let identity = NodeKey::read(&dir.join("charon-enr-private-key"))?;
+    let shares = read_keystores(&dir.join("validator_keys"))?;
+    let shares = keys.lock.validators().zip(&shares);
+    Ok(DangerImport {
         lock_hash: keys.lock.lock_hash(),
         chain: spec.clone(),
-        identity: IdentityKey(*node.key.expose()),
+        identity: IdentityKey(*identity.expose()),
         share_index: ShareIndex(operator + 1),
         shares: shares
             .map(|(validator, share)| DangerShare { validator: validator.public, secret: *share.expose() })
             .collect(),
-    }
+    })
 }
 
 fn config_of(node: &NodeBox, boxes: &[NodeBox], ports: &[u16], beacon: &str, genesis_time_s: u64) -> String {
