@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use holdfast_types::{DutyId, OPERATORS_MAX, ShareIndex, UnknownDutyKind, ValidatorPublic};
 use prost::Message as _;
 
-use crate::proto::{self, NotProtobuf, for_each_field, occurrences};
+use crate::proto::{self, NotProtobuf, occurrences_within};
 use crate::qbft::{duty_from_proto, duty_to_proto};
 
 pub use payload::{
@@ -94,7 +94,8 @@ impl PartialSet {
     ///
     /// [`PartialsRejected`] names the rule that the peer broke.
     pub fn decode(bytes: &[u8], entries_max: usize) -> Result<Self, PartialsRejected> {
-        let found = count_entries(bytes)?;
+        // Before anything is allocated for them. A data set that comes in parts is one set.
+        let found = occurrences_within(bytes, 2, 1)?;
         if found > entries_max {
             return Err(PartialsRejected::TooMany { found, max: entries_max });
         }
@@ -137,15 +138,4 @@ pub(crate) fn validator_key(text: &str) -> Result<ValidatorPublic, BadValidatorK
     let bad = || BadValidatorKey(text.chars().take(100).collect());
     let key: ValidatorPublic = text.parse().map_err(|_| bad())?;
     if key.to_string() == text { Ok(key) } else { Err(bad()) }
-}
-
-/// Counts the entries before anything is allocated for them. A data set that comes in parts is one set.
-fn count_entries(bytes: &[u8]) -> Result<usize, NotProtobuf> {
-    let mut total = Ok(0);
-    for_each_field(bytes, |field| {
-        if field.number == 2 {
-            total = total.clone().and_then(|sum| occurrences(field.content, 1).map(|count: usize| sum + count));
-        }
-    })?;
-    total
 }

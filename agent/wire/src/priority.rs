@@ -39,6 +39,12 @@ pub enum PriorityRejected {
     /// The bytes are no such message.
     #[error("priority message does not decode")]
     NotProtobuf(#[from] NotProtobuf),
+    /// More topics and priorities than any node has.
+    #[error("priority message has {found} topics and priorities; there can be at most {LABELS_MAX}")]
+    TooMany {
+        /// How many it has.
+        found: usize,
+    },
     /// A part that must be there is not.
     #[error("priority message has no {0}")]
     Absent(&'static str),
@@ -103,6 +109,11 @@ impl SignedPriority {
     ///
     /// [`PriorityRejected`] names the rule that the peer broke.
     pub fn decode(bytes: &[u8], from: OperatorIndex, keys: &[NodePublic]) -> Result<Self, PriorityRejected> {
+        // Before anything is allocated for them: two bytes make a label of 48.
+        let found = proto::occurrences(bytes, 2)? + proto::occurrences_within(bytes, 2, 2)?;
+        if found > LABELS_MAX {
+            return Err(PriorityRejected::TooMany { found });
+        }
         let proto = proto::PriorityMsg::decode(bytes).map_err(NotProtobuf::from)?;
         let duty = proto.duty.ok_or(PriorityRejected::Absent("duty"))?;
         let mut topics = Vec::with_capacity(proto.topics.len());
@@ -173,6 +184,9 @@ impl SignedPriority {
     }
 }
 
+/// Topics and priorities of one message together. A topic has fewer than 1000 priorities, and there are three topics
+/// (`cluster-wire.md` sections 10.4 and 10.5).
+const LABELS_MAX: usize = 3 * 1000;
 const TYPE: &str = "google.protobuf.Value";
 const TYPE_URL: &str = "type.googleapis.com/google.protobuf.Value";
 
@@ -244,6 +258,23 @@ mod tests {
         assert!(matches!(altered(&|_| (), 9), PriorityRejected::OtherPeer { .. }));
         let fault = altered(&|proto| proto.topics.swap(0, 1), 0);
         assert_eq!(fault, PriorityRejected::Signature { from: OperatorIndex(0), err: BadSignature::OtherKey });
+        let many = |topics: usize, priorities: usize| {
+            altered(
+                &|proto| {
+                    proto.topics = vec![
+                        proto::PriorityTopicProposal {
+                            topic: None,
+                            priorities: vec![Default::default(); priorities]
+                        };
+                        topics
+                    ]
+                },
+                0,
+            )
+        };
+        assert_eq!(many(LABELS_MAX + 1, 0), PriorityRejected::TooMany { found: LABELS_MAX + 1 });
+        assert_eq!(many(2, LABELS_MAX / 2), PriorityRejected::TooMany { found: 2 + LABELS_MAX });
+        assert_eq!(many(3, LABELS_MAX / 3 - 1), PriorityRejected::Absent("topic"));
         let fault = SignedPriority::decode(&[0xff; 20], OperatorIndex(0), &keys()).unwrap_err();
         assert!(matches!(fault, PriorityRejected::NotProtobuf(_)));
     }

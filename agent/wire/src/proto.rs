@@ -200,6 +200,17 @@ pub(crate) fn occurrences(message: &[u8], field: u64) -> Result<usize, NotProtob
     Ok(count)
 }
 
+/// How often a field occurs within all occurrences of another, which hold messages.
+pub(crate) fn occurrences_within(message: &[u8], outer: u64, field: u64) -> Result<usize, NotProtobuf> {
+    let mut total = Ok(0);
+    for_each_field(message, |found| {
+        if found.number == outer {
+            total = total.clone().and_then(|sum| occurrences(found.content, field).map(|count: usize| sum + count));
+        }
+    })?;
+    total
+}
+
 /// The fields of a message whose numbers are not among `known`, as they came. They are part of what is signed and hashed
 /// (`cluster-wire.md` section 3.1), and prost drops them.
 pub(crate) fn unknown_fields(message: &[u8], known: &[u64]) -> Result<Vec<u8>, NotProtobuf> {
