@@ -228,12 +228,16 @@ fn addresses(key: &str, texts: &[String]) -> Result<Vec<Multiaddr>, Wrong> {
     texts
         .iter()
         .map(|text| {
-            let example = "a multiaddress such as /ip4/192.0.2.1/tcp/3610 or /dns/node.example/tcp/3610";
-            let address: Multiaddr = text.parse().map_err(|_| wrong(key, format!("{text:?} is not {example}")))?;
-            if address.iter().any(|part| matches!(part, Protocol::Tcp(_))) {
-                Ok(address)
-            } else {
-                Err(wrong(key, format!("{text:?} has no TCP port; give {example}")))
+            let example = "/ip4/192.0.2.1/tcp/3610";
+            let address: Multiaddr =
+                text.parse().map_err(|_| wrong(key, format!("{text:?} is not a multiaddress such as {example}")))?;
+            let mut parts = address.iter();
+            match (parts.next(), parts.next()) {
+                (Some(Protocol::Ip4(_) | Protocol::Ip6(_)), Some(Protocol::Tcp(_))) => Ok(address),
+                _ => Err(wrong(
+                    key,
+                    format!("{text:?} is not an IP address with a TCP port; give one such as {example}"),
+                )),
             }
         })
         .collect()
@@ -263,7 +267,7 @@ mod tests {
         listen = ["/ip4/127.0.0.1/tcp/3610"]
         [[peers.static]]
         operator = 1
-        addresses = ["/dns/node.example/tcp/3610"]
+        addresses = ["/ip4/192.0.2.1/tcp/3610"]
         [http]
         listen = "127.0.0.1:3620"
     "#;
@@ -287,7 +291,16 @@ mod tests {
         for (from, to, says) in [
             ("127.0.0.1:3620", "0.0.0.0:3620", "http.listen: 0.0.0.0:3620 is not a loopback address"),
             ("http://127.0.0.1:5052", "ftp://127.0.0.1", "beacon.nodes: needs http:// or https://"),
-            ("/ip4/127.0.0.1/tcp/3610", "/ip4/127.0.0.1", "peers.listen: \"/ip4/127.0.0.1\" has no TCP port"),
+            (
+                "/ip4/127.0.0.1/tcp/3610",
+                "/ip4/127.0.0.1",
+                "peers.listen: \"/ip4/127.0.0.1\" is not an IP address with a TCP port",
+            ),
+            (
+                "/ip4/192.0.2.1/",
+                "/dns/node.example/",
+                "operator 1: \"/dns/node.example/tcp/3610\" is not an IP address",
+            ),
             ("operator = 1", "operator = 99", "peers.static.operator: 99 is no operator"),
         ] {
             let error = read(&GOOD.replace(from, to)).unwrap_err().to_string();
