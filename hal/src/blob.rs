@@ -2,7 +2,7 @@
 //!
 //! Nothing here is secret and nothing is authenticated: the TPM checks both parts when it loads them.
 
-use crate::tpm::{PcrIndex, SealedBlob, TpmName};
+use crate::tpm::{SealedBlob, TpmName};
 
 impl SealedBlob {
     /// The stored form of this blob; [`SealedBlob::from_bytes`] reads it back.
@@ -10,13 +10,10 @@ impl SealedBlob {
     /// # Panics
     /// When a part is longer than any TPM makes it: the parts come from [`crate::tpm::Tpm::seal`].
     pub fn to_bytes(&self) -> Vec<u8> {
-        assert!(self.pcrs.len() <= PCR_COUNT, "a policy selects each register once");
         let mut out = MAGIC.to_vec();
         put_part(&mut out, &self.storage_root.0, NAME_LEN_MAX);
         put_part(&mut out, &self.public, PUBLIC_LEN_MAX);
         put_part(&mut out, &self.private, PRIVATE_LEN_MAX);
-        let pcrs: Vec<u8> = self.pcrs.iter().map(|pcr| pcr.0).collect();
-        put_part(&mut out, &pcrs, PCR_COUNT);
         out
     }
 
@@ -29,15 +26,10 @@ impl SealedBlob {
         let storage_root = TpmName(take_part(&mut rest, NAME_LEN_MAX, "storage root name")?);
         let public = take_part(&mut rest, PUBLIC_LEN_MAX, "public area")?;
         let private = take_part(&mut rest, PRIVATE_LEN_MAX, "private area")?;
-        let pcrs = take_part(&mut rest, PCR_COUNT, "register list")?;
         if !rest.is_empty() {
             return Err(BlobError::Trailing { len: rest.len() });
         }
-        let ascending = pcrs.windows(2).all(|pair| pair[0] < pair[1]);
-        if !ascending || pcrs.last().is_some_and(|last| usize::from(*last) >= PCR_COUNT) {
-            return Err(BlobError::Registers);
-        }
-        Ok(Self { public, private, pcrs: pcrs.into_iter().map(PcrIndex).collect(), storage_root })
+        Ok(Self { public, private, storage_root })
     }
 }
 
@@ -50,9 +42,6 @@ pub enum BlobError {
         /// The part that is not whole.
         part: &'static str,
     },
-    /// The registers are not in ascending order, or do not exist.
-    #[error("sealed blob lists its platform registers out of order or beyond 23")]
-    Registers,
     /// A part is longer than any TPM makes it.
     #[error("sealed blob has a {part} of {len} bytes, at most {len_max}")]
     TooLong {
@@ -93,15 +82,13 @@ fn take_part(rest: &mut &[u8], len_max: usize, part: &'static str) -> Result<Vec
 }
 
 /// The format's name and its version.
-const MAGIC: &[u8] = b"HFSEAL\x00\x01";
+const MAGIC: &[u8] = b"HFSEAL\x00\x02";
 /// SHA-512 and the two bytes of its algorithm (TPM 2.0 Library Part 1, 16 "Names").
 const NAME_LEN_MAX: usize = 66;
 /// `TPM2B_PUBLIC` of a sealed object is 80 bytes here; a wider policy hash needs some more.
 const PUBLIC_LEN_MAX: usize = 256;
 /// `TPM2B_PRIVATE` with [`crate::tpm::SEAL_LEN_MAX`] bytes inside, its auth value, seed, integrity and lengths.
 const PRIVATE_LEN_MAX: usize = 512;
-/// A PC client TPM has registers 0 to 23.
-const PCR_COUNT: usize = 24;
 
 #[cfg(test)]
 mod tests {
@@ -111,7 +98,6 @@ mod tests {
         SealedBlob {
             public: vec![1; 80],
             private: vec![2; 160],
-            pcrs: vec![PcrIndex(7), PcrIndex(11)],
             storage_root: TpmName(vec![3; 34]),
         }
     }
@@ -119,7 +105,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let bytes = blob().to_bytes();
-        assert_eq!(bytes.len(), 8 + 4 * 2 + 34 + 80 + 160 + 2);
+        assert_eq!(bytes.len(), 8 + 3 * 2 + 34 + 80 + 160);
         assert_eq!(SealedBlob::from_bytes(&bytes), Ok(blob()));
     }
 
@@ -142,13 +128,9 @@ mod tests {
     }
 
     #[test]
-    fn another_version_and_bad_registers_are_refused() {
+    fn another_version_is_refused() {
         let mut other = blob().to_bytes();
-        other[7] = 2;
+        other[7] = 1;
         assert_eq!(SealedBlob::from_bytes(&other), Err(BlobError::Unknown));
-        for pcrs in [vec![11, 7], vec![7, 7], vec![24]] {
-            let bytes = SealedBlob { pcrs: pcrs.into_iter().map(PcrIndex).collect(), ..blob() }.to_bytes();
-            assert_eq!(SealedBlob::from_bytes(&bytes), Err(BlobError::Registers));
-        }
     }
 }

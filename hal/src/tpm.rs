@@ -1,7 +1,8 @@
-//! The TPM as the vault needs it: seal, unseal, one monotonic counter, randomness, platform registers.
+//! The TPM as the vault needs it: seal, unseal, monotonic counters, randomness, platform registers, two signing keys.
 
 use std::fmt;
 
+use holdfast_types::{P256Public, P256Signature, PolicyDigest};
 use zeroize::Zeroizing;
 
 /// The most bytes that one sealed object may carry (TPM 2.0 Library Part 2, `TPM2B_SENSITIVE_DATA`).
@@ -18,11 +19,11 @@ pub trait Tpm {
     /// When the TPM does not answer or refuses.
     fn random(&mut self, len: usize) -> Result<Zeroizing<Vec<u8>>, TpmError>;
 
-    /// The SHA-256 bank's value of a platform register.
+    /// The SHA-256 bank's values of platform registers, all of one moment, in the order asked for.
     ///
     /// # Errors
     /// When the TPM does not answer or refuses.
-    fn read_pcr(&mut self, index: PcrIndex) -> Result<[u8; 32], TpmError>;
+    fn read_pcrs(&mut self, pcrs: &[PcrIndex]) -> Result<Vec<[u8; 32]>, TpmError>;
 
     /// The Name of the storage root key: it says which TPM this is, and changes when the TPM is cleared.
     ///
@@ -30,35 +31,141 @@ pub trait Tpm {
     /// When the TPM does not answer or refuses.
     fn storage_root_name(&mut self) -> Result<TpmName, TpmError>;
 
-    /// Seals `secret` (at most [`SEAL_LEN_MAX`] bytes) to this TPM and to the present values of `pcrs`.
+    /// The Name of the attestation key: a restricted P-256 signing key in the endorsement hierarchy. It does not change
+    /// when the TPM is cleared.
+    ///
+    /// # Errors
+    /// When the TPM does not answer or refuses.
+    fn attestation_key_name(&mut self) -> Result<TpmName, TpmError>;
+
+    /// How often the TPM was reset and restarted: when it changes, the TPM was switched off under us.
+    ///
+    /// # Errors
+    /// When the TPM does not answer or refuses.
+    fn resets(&mut self) -> Result<Resets, TpmError>;
+
+    /// Seals `secret` (at most [`SEAL_LEN_MAX`] bytes) to this TPM, to be opened only by a session whose policy digest
+    /// is `policy`. The policy need not be met now.
     ///
     /// # Errors
     /// When the secret is too long, or the TPM does not answer or refuses.
-    fn seal(&mut self, secret: &[u8], pcrs: &[PcrIndex]) -> Result<SealedBlob, TpmError>;
+    fn seal(&mut self, secret: &[u8], policy: &PolicyDigest) -> Result<SealedBlob, TpmError>;
 
-    /// Opens what [`Tpm::seal`] made, over a session salted to the storage root key.
+    /// Opens what [`Tpm::seal`] made, over a session salted to the storage root key that runs the steps of `policy`.
     ///
     /// # Errors
-    /// [`TpmError::OtherTpm`] when another TPM sealed it, [`TpmError::PolicyFailed`] when a register has another value.
-    fn unseal(&mut self, blob: &SealedBlob) -> Result<Zeroizing<Vec<u8>>, TpmError>;
+    /// [`TpmError::OtherTpm`] when another TPM sealed it, [`TpmError::PolicyFailed`] when a step of the policy is not
+    /// met.
+    fn unseal(&mut self, blob: &SealedBlob, policy: &UnsealPolicy) -> Result<Zeroizing<Vec<u8>>, TpmError>;
 
     /// Makes the monotonic counter at `index` unless it is there, and brings it to its first value.
     ///
     /// # Errors
     /// When something else is at the index, or the TPM does not answer or refuses.
-    fn counter_define(&mut self, index: NvIndex) -> Result<(), TpmError>;
+    fn counter_define(&mut self, index: NvIndex) -> Result<CounterDefined, TpmError>;
 
-    /// The value of the counter at `index`.
+    /// The counter at `index`.
     ///
     /// # Errors
-    /// [`TpmError::CounterMissing`] when there is none.
-    fn counter_read(&mut self, index: NvIndex) -> Result<u64, TpmError>;
+    /// [`TpmError::CounterMissing`] when there is none, [`TpmError::NotACounter`] when something else is there.
+    fn counter_read(&mut self, index: NvIndex) -> Result<CounterReading, TpmError>;
 
     /// Adds one to the counter at `index`. Read it back: only that decides whether it happened.
     ///
     /// # Errors
     /// [`TpmError::CounterMissing`] when there is none.
     fn counter_increment(&mut self, index: NvIndex) -> Result<(), TpmError>;
+
+    /// Has the attestation key sign the present values of `pcrs` together with `qualifying`.
+    ///
+    /// # Errors
+    /// When the TPM does not answer or refuses.
+    fn quote(&mut self, pcrs: &[PcrIndex], qualifying: &[u8; 32]) -> Result<Quote, TpmError>;
+
+    /// The public point of the box key: an unrestricted P-256 signing key without a policy, in the owner hierarchy.
+    ///
+    /// # Errors
+    /// When the TPM does not answer or refuses.
+    fn box_key(&mut self) -> Result<P256Public, TpmError>;
+
+    /// Signs a SHA-256 digest with the box key.
+    ///
+    /// # Errors
+    /// When the TPM does not answer or refuses.
+    fn sign_with_box_key(&mut self, digest: &[u8; 32]) -> Result<P256Signature, TpmError>;
+}
+
+/// How often the TPM was switched on (`TPMS_CLOCK_INFO`, Library Part 2, 10.11.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resets {
+    /// TPM Resets: a start after power was lost.
+    pub resets: u32,
+    /// Restarts and resumes since.
+    pub restarts: u32,
+}
+
+/// What a policy session does before it unseals, in this order.
+///
+/// `PolicyPCR` over the present values of `pcrs`; `PolicyAuthorize` of `approved` by `signer`; `PolicyNV`: the counter
+/// equals `counter_value`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnsealPolicy {
+    /// The registers, in ascending order.
+    pub pcrs: Vec<PcrIndex>,
+    /// What was approved: the digest after `PolicyPCR` with the approved values.
+    pub approved: PolicyDigest,
+    /// What else the approval is for (`policyRef`).
+    pub policy_ref: Vec<u8>,
+    /// Who approves.
+    pub signer: P256Public,
+    /// The approval: over SHA-256 of `approved` and `policy_ref`.
+    pub signature: P256Signature,
+    /// The counter that must have one value.
+    pub counter: NvIndex,
+    /// That value.
+    pub counter_value: u64,
+}
+
+/// A step of an [`UnsealPolicy`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyStep {
+    /// The signature is not the signer's.
+    Approval,
+    /// The counter has another value.
+    Counter,
+    /// The steps are met, but the blob wants others: another signer, another `policyRef`, another counter.
+    Digest,
+    /// The registers do not have the values that were approved.
+    Registers,
+}
+
+/// A counter as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CounterReading {
+    /// The Name of the index: it tells a counter of ours from anything else at its place.
+    pub name: TpmName,
+    /// The value.
+    pub value: u64,
+}
+
+/// A counter that is there now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CounterDefined {
+    /// The counter.
+    pub reading: CounterReading,
+    /// Whether it was made just now.
+    pub created: bool,
+}
+
+/// What the attestation key signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quote {
+    /// The marshalled `TPMS_ATTEST`.
+    pub message: Vec<u8>,
+    /// The signature over its SHA-256.
+    pub signature: P256Signature,
+    /// The marshalled public area of the attestation key, from which its Name follows.
+    pub key: Vec<u8>,
 }
 
 /// Whether the TPM is a part of the machine.
@@ -101,8 +208,6 @@ pub struct SealedBlob {
     pub public: Vec<u8>,
     /// The encrypted private area.
     pub private: Vec<u8>,
-    /// The platform registers whose values the blob is bound to.
-    pub pcrs: Vec<PcrIndex>,
     /// The Name of the storage root key under which it was sealed.
     pub storage_root: TpmName,
 }
@@ -130,9 +235,17 @@ pub enum TpmError {
         /// The storage root of this TPM.
         present: TpmName,
     },
-    /// A platform register does not have the value that the blob was sealed to.
-    #[error("TPM policy failed: a platform register changed since the secret was sealed")]
-    PolicyFailed,
+    /// A step of the policy is not met.
+    #[error("TPM policy failed: {}", match step {
+        PolicyStep::Approval => "the approval is not signed by the key that must sign it",
+        PolicyStep::Counter => "the generation counter has another value",
+        PolicyStep::Digest => "the secret is sealed to another policy",
+        PolicyStep::Registers => "the platform registers do not have the approved values",
+    })]
+    PolicyFailed {
+        /// Which one.
+        step: PolicyStep,
+    },
     /// The secret does not fit into one sealed object.
     #[error("cannot seal {len} bytes in one TPM object, at most {SEAL_LEN_MAX}")]
     SecretTooLong {

@@ -38,7 +38,7 @@ const CRATES: &[(&str, &str, &str, &str)] = &[
     ("hal", "hal", "types", ""),
     ("hal/tpm", "hal-tpm", "types hal", ""),
     ("hal/linux", "hal-linux", "types hal", ""),
-    ("hal/sim", "hal-sim", "types hal", ""),
+    ("hal/sim", "hal-sim", "types hal evidence", ""),
     ("provisioning", "provisioning", "types api evidence", ""),
     ("provisioning/cli", "cli", "types api cluster evidence provisioning", ""),
     ("provisioning/screen", "screen", "types api", ""),

@@ -9,6 +9,7 @@ mod chunks;
 mod definition;
 mod deposit;
 pub mod domain;
+mod header;
 mod lock;
 mod registration;
 pub mod sync;
@@ -20,5 +21,6 @@ pub use definition::{
 };
 pub use deposit::{DepositData, DepositMessage, GWEI_PER_ETH, withdrawal_credentials};
 pub use domain::DomainType;
+pub use header::BeaconBlockHeader;
 pub use lock::{ClusterLock, DistributedValidator};
 pub use registration::{BuilderRegistration, SignedRegistration};

@@ -140,6 +140,35 @@ fixed_bytes!(
     Signature, 96
 );
 
+fixed_bytes!(
+    /// A point on P-256 in SEC1 compressed form: the operator's authority, the release key, a key of the TPM.
+    P256Public, 33
+);
+fixed_bytes!(
+    /// An ECDSA P-256 signature over SHA-256, `r` then `s`, each 32 bytes big-endian. Nothing is known of its validity.
+    P256Signature, 64
+);
+fixed_bytes!(
+    /// The name of one box: a hash of the Name of its TPM's attestation key.
+    BoxName, 32
+);
+fixed_bytes!(
+    /// A one-time number of a vault, which one order to it carries.
+    Challenge, 32
+);
+fixed_bytes!(
+    /// A TPM 2.0 policy digest, SHA-256 (Library Part 1, 19.7 "Enhanced Authorization").
+    PolicyDigest, 32
+);
+fixed_bytes!(
+    /// A one-time X25519 key of a vault, to which an import is encrypted.
+    ImportKey, 32
+);
+fixed_bytes!(
+    /// What an import of slashing history is known by: a hash over its watermarks.
+    HistoryDigest, 32
+);
+
 impl ValidatorPublic {
     /// The short form that operators see: `0x93a1…7fce`.
     #[must_use]

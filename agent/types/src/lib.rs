@@ -6,12 +6,15 @@
 
 mod bytes;
 mod duty;
+mod history;
 mod mode;
 mod time;
 
 pub use bytes::{
-    ForkVersion, LockHash, ParseHexError, PartialSignature, Root, SharePublic, Signature, SigningRoot, ValidatorPublic,
+    BoxName, Challenge, ForkVersion, HistoryDigest, ImportKey, LockHash, P256Public, P256Signature, ParseHexError,
+    PartialSignature, PolicyDigest, Root, SharePublic, Signature, SigningRoot, ValidatorPublic,
 };
 pub use duty::{DutyId, DutyKind, OPERATORS_MAX, OperatorIndex, ShareIndex, UnknownDutyKind, ValidatorIndex};
+pub use history::{AttestationMark, BlockMark, HistoryMarks, ValidatorMarks};
 pub use mode::Mode;
 pub use time::{ChainSpec, Epoch, Fork, Millis, Slot};

@@ -16,17 +16,12 @@
 
 #![deny(unsafe_code)]
 
-pub mod boot;
-pub mod confine;
-mod connection;
-pub mod history;
-mod keys;
+#![allow(dead_code)]
+
+mod bounds;
+mod history;
+mod lease;
 #[expect(unsafe_code, reason = "maps memory that the kernel keeps out of swap, dumps and other processes")]
 pub mod memory;
-pub mod sealed;
-pub mod server;
+mod requests;
 pub mod state;
-#[cfg(test)]
-mod testing;
-pub mod vault;
-mod window;

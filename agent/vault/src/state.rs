@@ -7,6 +7,45 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+/// Where the vault keeps its files. The one implementation that ships is [`StateFolder`]; another one cuts the power.
+pub trait Disk {
+    /// The bytes of a file, `None` when there is no such file.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read, or is longer than any file of the vault.
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StateError>;
+
+    /// Puts `bytes` in the place of a file; when it returns, they survive a power cut.
+    ///
+    /// # Errors
+    /// When it is not known that they do.
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StateError>;
+
+    /// Takes a file away, or finds none; when it returns, it stays away after a power cut.
+    ///
+    /// # Errors
+    /// When it is not known that it does.
+    fn remove(&self, name: &str) -> Result<(), StateError>;
+
+    /// The names of all files, in order.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    fn list(&self) -> Result<Vec<String>, StateError>;
+
+    /// Where SQLite finds a database of this name.
+    fn database(&self, name: &str) -> Database;
+}
+
+/// A database as SQLite is told of it.
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// Its path.
+    pub path: PathBuf,
+    /// The file system layer of SQLite to use; its own when there is none.
+    pub vfs: Option<String>,
+}
+
 /// The folder, held by this process until it is dropped.
 #[derive(Debug)]
 pub struct StateFolder {
@@ -97,28 +136,6 @@ impl StateFolder {
         self.path.join(name)
     }
 
-    /// The bytes of a file, `None` when there is no such file.
-    pub(crate) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StateError> {
-        let path = self.file(name);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(err) => return Err(StateError::Read { path, err }),
-        };
-        let mut bytes = Vec::new();
-        match file.take(FILE_LEN_MAX + 1).read_to_end(&mut bytes) {
-            Ok(len) if len as u64 > FILE_LEN_MAX => Err(StateError::TooLong { path }),
-            Ok(_) => Ok(Some(bytes)),
-            Err(err) => Err(StateError::Read { path, err }),
-        }
-    }
-
-    /// Puts `bytes` in the place of a file; when it returns, they survive a power cut.
-    pub(crate) fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
-        let path = self.file(name);
-        self.replace_at(&path, bytes).map_err(|err| StateError::Write { path, err })
-    }
-
     fn replace_at(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let temporary = path.with_extension("tmp");
         #[cfg(test)]
@@ -148,9 +165,54 @@ impl StateFolder {
     }
 }
 
+impl Disk for StateFolder {
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StateError> {
+        let path = self.file(name);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(err) => return Err(StateError::Read { path, err }),
+        };
+        let mut bytes = Vec::new();
+        match file.take(FILE_LEN_MAX + 1).read_to_end(&mut bytes) {
+            Ok(len) if len as u64 > FILE_LEN_MAX => Err(StateError::TooLong { path }),
+            Ok(_) => Ok(Some(bytes)),
+            Err(err) => Err(StateError::Read { path, err }),
+        }
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
+        let path = self.file(name);
+        self.replace_at(&path, bytes).map_err(|err| StateError::Write { path, err })
+    }
+
+    fn remove(&self, name: &str) -> Result<(), StateError> {
+        let path = self.file(name);
+        let removed = match fs::remove_file(&path) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        };
+        removed.and_then(|()| self.folder.sync_all()).map_err(|err| StateError::Write { path, err })
+    }
+
+    fn list(&self) -> Result<Vec<String>, StateError> {
+        let failed = |err| StateError::Read { path: self.path.clone(), err };
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(failed)? {
+            names.extend(entry.map_err(failed)?.file_name().into_string());
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn database(&self, name: &str) -> Database {
+        Database { path: self.file(name), vfs: None }
+    }
+}
+
 const LOCK_FILE: &str = "lock";
-/// The pins of a thousand validators need about 50 KiB; everything else is smaller.
-const FILE_LEN_MAX: u64 = 128 * 1024;
+/// What is sealed of a thousand shares needs about 180 KiB; everything else is smaller.
+const FILE_LEN_MAX: u64 = 512 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -194,7 +256,7 @@ mod tests {
     fn a_file_that_is_too_long_is_not_read() {
         let place = tempfile::tempdir().unwrap();
         let state = StateFolder::open(place.path()).unwrap();
-        fs::write(state.file("a.aead"), vec![0; 200_000]).unwrap();
+        fs::write(state.file("a.aead"), vec![0; 600_000]).unwrap();
         assert!(matches!(state.read("a.aead"), Err(StateError::TooLong { .. })));
     }
 }

@@ -9,13 +9,15 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use holdfast_types::PartialSignature;
+use holdfast_evidence::SignedOrder;
+use holdfast_types::{Challenge, PartialSignature};
 use zeroize::Zeroizing;
 
 use crate::codec::{self, CodecError, HEADER_LEN};
-#[cfg(feature = "danger_emulated_tpm")]
-use crate::message::DangerImport;
-use crate::message::{AttestationToSign, IdentityKey, Rejection, Request, Response, SigningRefused, VaultStatus};
+use crate::message::{
+    AttestationToSign, Evidence, EvidenceKind, IdentityKey, OrderOutcome, Rejection, Request, Response, SigningRefused,
+    VaultStatus,
+};
 
 /// A client of the vault behind one socket.
 #[derive(Debug)]
@@ -139,7 +141,7 @@ impl Client {
     /// As [`Client::call`], and [`ClientError::Rejected`].
     pub fn status(&mut self) -> Result<VaultStatus, ClientError> {
         match self.call(&Request::Status)? {
-            Response::Status(status) => Ok(status),
+            Response::Status(status) => Ok(*status),
             other => Err(self.unexpected(other)),
         }
     }
@@ -165,22 +167,44 @@ impl Client {
     ) -> Result<Vec<Result<PartialSignature, SigningRefused>>, ClientError> {
         let asked = batch.len();
         match self.call(&Request::SignAttestations(batch))? {
-            Response::Attestations(answers) if answers.len() == asked => Ok(answers),
+            Response::Signatures(answers) if answers.len() == asked => Ok(answers),
             other => Err(self.unexpected(other)),
         }
     }
 
-    /// Hands shares in the clear to an empty vault. Each share is a file that is synced: this may take a minute.
+    /// A challenge for one order, valid for ten minutes.
     ///
     /// # Errors
     /// As [`Client::call`], and [`ClientError::Rejected`].
-    #[cfg(feature = "danger_emulated_tpm")]
-    pub fn danger_import(&mut self, import: DangerImport) -> Result<(), ClientError> {
-        let usual = std::mem::replace(&mut self.timeout, IMPORT_TIMEOUT);
-        let answered = self.call(&Request::DangerImport(import));
+    pub fn challenge(&mut self) -> Result<Challenge, ClientError> {
+        match self.call(&Request::Challenge)? {
+            Response::Challenge(challenge) => Ok(challenge),
+            other => Err(self.unexpected(other)),
+        }
+    }
+
+    /// Something that the TPM signs about this box.
+    ///
+    /// # Errors
+    /// As [`Client::call`], and [`ClientError::Rejected`].
+    pub fn evidence(&mut self, kind: EvidenceKind, nonce: [u8; 32]) -> Result<Evidence, ClientError> {
+        match self.call(&Request::Evidence { kind, nonce })? {
+            Response::Evidence(evidence) => Ok(evidence),
+            other => Err(self.unexpected(other)),
+        }
+    }
+
+    /// Hands over an order of the authority. It is carried out at most once; an order whose outcome is not known may
+    /// have been.
+    ///
+    /// # Errors
+    /// As [`Client::call`], and [`ClientError::Rejected`].
+    pub fn order(&mut self, order: SignedOrder) -> Result<OrderOutcome, ClientError> {
+        let usual = std::mem::replace(&mut self.timeout, ORDER_TIMEOUT);
+        let answered = self.call(&Request::Order(order));
         self.timeout = usual;
         match answered? {
-            Response::Imported => Ok(()),
+            Response::OrderDone(outcome) => Ok(outcome),
             other => Err(self.unexpected(other)),
         }
     }
@@ -251,8 +275,14 @@ impl Client {
             Response::Rejected(rejection) => return ClientError::Rejected { path, rejection },
             Response::Status(_) => "a status",
             Response::IdentityKey(_) => "an identity key",
-            Response::Attestations(_) => "signatures, not one for each that was asked",
-            Response::Imported => "an import",
+            Response::Signatures(_) => "signatures, not one for each that was asked",
+            Response::Challenge(_) => "a challenge",
+            Response::Done => "that it is done",
+            Response::Evidence(_) => "evidence",
+            Response::History(_) => "a history",
+            Response::OrderDone(_) => "an order's outcome",
+            Response::OrderLog(_) => "a log of orders",
+            Response::TlsCertificate(_) => "a certificate",
         };
         // Whatever it is, the two sides no longer agree on whose turn it is.
         self.stream = None;
@@ -261,18 +291,13 @@ impl Client {
 }
 
 fn repeatable(request: &Request) -> bool {
-    match request {
-        Request::Status | Request::IdentityKey | Request::SignAttestations(_) => true,
-        #[cfg(feature = "danger_emulated_tpm")]
-        Request::DangerImport(_) => false,
-    }
+    !matches!(request, Request::Order(_))
 }
 
 /// A full batch takes about a second on the smallest board, most of it BLS; a duty has 4 s until it is due.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
-/// A thousand shares, each a file synced to a slow disk.
-#[cfg(feature = "danger_emulated_tpm")]
-const IMPORT_TIMEOUT: Duration = Duration::from_secs(120);
+/// A new generation of a thousand shares, with a chip that needs half a second for each of its commands.
+const ORDER_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {

@@ -21,6 +21,12 @@ pub const BATCH_LEN_MAX: usize = 1_000;
 /// (a refusal with its words); an import needs 81. What is longer is no message of ours.
 pub const FRAME_LEN_MAX: usize = 256 * 1024;
 
+/// The most validators in one page of a history: a validator's watermarks need at most 170 bytes.
+pub const HISTORY_PAGE_LEN: usize = 1_000;
+
+/// The most entries in one page of the log of orders.
+pub const ORDER_LOG_PAGE_LEN: usize = 100;
+
 /// The bytes of the length in front of a message.
 pub const HEADER_LEN: usize = 4;
 

@@ -11,7 +11,6 @@ mod message;
 
 pub use client::{Client, ClientError};
 pub use message::{
-    AttestationRefusal, AttestationToSign, IdentityKey, Rejection, Request, Response, SigningRefused, VaultStatus,
+    AttestationToSign, BlockToSign, Closed, ClosedId, Evidence, EvidenceBody, EvidenceKind, IdentityKey, LeaseStatus,
+    LoggedOrder, OrderOutcome, Rejection, Request, Response, RootToSign, SigningRefused, SlashingRefusal, Tier, VaultStatus,
 };
-#[cfg(feature = "danger_emulated_tpm")]
-pub use message::{DangerImport, DangerShare};

@@ -1,0 +1,70 @@
+//! Approvals: a signature that lets a TPM accept other register values without sealing anew.
+//!
+//! Two exist. The release key approves a measured image ("os/BOARD/LEVEL", registers 11, 12 and 13); the box's authority
+//! approves a boot state ("box/1", register 7). Both are made here, offline.
+
+use holdfast_types::{P256Public, P256Signature, PolicyDigest};
+use serde::{Deserialize, Serialize};
+
+use crate::key::{SigningKey, verify};
+use crate::policy;
+
+/// What one key approves for one purpose.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// The digest after `PolicyPCR` with the approved values.
+    pub policy: PolicyDigest,
+    /// The purpose (`policyRef`).
+    pub policy_ref: String,
+    /// Over SHA-256 of both.
+    pub signature: P256Signature,
+}
+
+/// Why an approval does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApprovalError {
+    /// The signature is not that of the key.
+    #[error("the approval is not signed by the key that must sign it")]
+    Signature,
+}
+
+impl Approval {
+    /// Approves an image on a kind of board, for one level: register 11 as measured, 12 and 13 zero.
+    #[must_use]
+    pub fn of_image(release: &SigningKey, board: &str, level: u64, pcr_11: [u8; 32]) -> Self {
+        Self::of(release, policy::pcrs(&IMAGE_REGISTERS, &[pcr_11, [0; 32], [0; 32]]), image_ref(board, level))
+    }
+
+    /// Approves a boot state: register 7 as the box quoted it.
+    #[must_use]
+    pub fn of_firmware(authority: &SigningKey, pcr_7: [u8; 32]) -> Self {
+        Self::of(authority, policy::pcrs(&FIRMWARE_REGISTERS, &[pcr_7]), FIRMWARE_REF.into())
+    }
+
+    /// Checks the signature, as the TPM will.
+    ///
+    /// # Errors
+    /// [`ApprovalError::Signature`].
+    pub fn verify(&self, signer: &P256Public) -> Result<(), ApprovalError> {
+        let message = [&self.policy.0, self.policy_ref.as_bytes()].concat();
+        if verify(signer, &message, &self.signature) { Ok(()) } else { Err(ApprovalError::Signature) }
+    }
+
+    fn of(key: &SigningKey, policy: PolicyDigest, policy_ref: String) -> Self {
+        let signature = key.sign(&[&policy.0, policy_ref.as_bytes()].concat());
+        Self { policy, policy_ref, signature }
+    }
+}
+
+/// The purpose of a release's approval: this kind of board, this level or a later release.
+#[must_use]
+pub fn image_ref(board: &str, level: u64) -> String {
+    format!("os/{board}/{level}")
+}
+
+/// The registers of an image: what it is, and what must stay zero.
+pub const IMAGE_REGISTERS: [u8; 3] = [11, 12, 13];
+/// The register of the boot state.
+pub const FIRMWARE_REGISTERS: [u8; 1] = [7];
+/// The purpose of an authority's approval.
+pub const FIRMWARE_REF: &str = "box/1";
