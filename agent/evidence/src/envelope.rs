@@ -86,8 +86,7 @@ impl Envelope {
         plain: &[u8],
         rng: &mut impl CryptoRngCore,
     ) -> Result<Self, EnvelopeError> {
-        let public =
-            <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(&key.0).map_err(|_| EnvelopeError::NotOurs)?;
+        let public = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(&key.0).map_err(|_| EnvelopeError::NotOurs)?;
         let (encapsulated, ciphertext) = hpke::single_shot_seal::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256, _>(
             &OpModeS::Base,
             &public,

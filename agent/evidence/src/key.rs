@@ -3,11 +3,13 @@
 use std::fmt;
 
 use holdfast_types::{P256Public, P256Signature};
-use p256::ecdsa::signature::{Signer, Verifier};
+use p256::ecdsa::signature::Verifier;
+use p256::ecdsa::signature::hazmat::PrehashSigner;
 use p256::ecdsa::{Signature, SigningKey as Secret, VerifyingKey};
 use rand_core::CryptoRngCore;
+use sha2::{Digest, Sha256};
 
-/// A secret key: the operator's authority, or the release key. Wiped when it is dropped.
+/// A secret key: the operator's authority, or the release key. `p256` wipes it when it is dropped.
 pub struct SigningKey(Secret);
 
 /// Bytes that are no key.
@@ -39,7 +41,13 @@ impl SigningKey {
     /// Signs SHA-256 of the message.
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> P256Signature {
-        let signature: Signature = self.0.sign(message);
+        self.sign_digest(&Sha256::digest(message).into())
+    }
+
+    /// Signs a SHA-256 digest, as a TPM does. The nonce follows from key and digest (RFC 6979): no generator is needed.
+    #[must_use]
+    pub fn sign_digest(&self, digest: &[u8; 32]) -> P256Signature {
+        let signature: Signature = self.0.sign_prehash(digest).expect("32 bytes are a SHA-256 digest");
         P256Signature(signature.to_bytes().into())
     }
 }

@@ -4,8 +4,8 @@
 //! the key that it is signed with.
 
 use holdfast_types::{
-    BoxName, ChainSpec, Challenge, Epoch, ForkVersion, HistoryDigest, HistoryMarks, LockHash, P256Public, P256Signature,
-    ShareIndex, ValidatorIndex, ValidatorPublic,
+    BoxName, ChainSpec, Challenge, Epoch, ForkVersion, HistoryDigest, HistoryMarks, LockHash, P256Public,
+    P256Signature, ShareIndex, ValidatorIndex, ValidatorPublic,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};

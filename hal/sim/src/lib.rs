@@ -6,4 +6,4 @@
 
 mod tpm;
 
-pub use tpm::{Fault, Operation, SimTpm};
+pub use tpm::{Fault, Operation, SimTpm, Snapshot};
