@@ -9,6 +9,6 @@ mod votes;
 
 pub use chain_reader::{ChainReader, Inclusion, Missed};
 pub use cluster::{Cluster, ClusterOptions};
-pub use node_box::{Figures, NodeBox};
+pub use node_box::{Figures, Handover, NodeBox};
 pub use place::{Lab, Place, Process};
 pub use votes::{HistoryRow, Votes, history};

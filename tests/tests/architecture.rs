@@ -44,6 +44,7 @@ const CRATES: &[(&str, &str, &str, &str)] = &[
     ("provisioning/screen", "screen", "types api", ""),
     ("image/builder", "image", "types evidence", ""),
     ("tests", "tests", "*", "*"),
+    ("tests/operator", "test-operator", "*", "*"),
     ("tests/netlab", "netlab", "", ""),
 ];
 

@@ -9,13 +9,14 @@ use holdfast_cluster::{
     CreateParams, CreatedCluster, KeystoreCost, Network, NodeKey, create, read_keystores, write_node_dirs,
 };
 use holdfast_eth::ValidatorAddresses;
+use holdfast_evidence::{HistoryClaim, NetworkPins};
+use holdfast_test_operator::Shares;
 use holdfast_types::{ChainSpec, Epoch, Fork, ForkVersion, ShareIndex, Slot, ValidatorPublic};
-use holdfast_vault_client::{DangerImport, DangerShare, IdentityKey};
 use rand::rngs::OsRng;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::node_box::NodeBox;
+use super::node_box::{Handover, NodeBox};
 use super::place::{Lab, Place};
 use crate::chain::{Chain, ChainOptions, genesis_in};
 
@@ -100,7 +101,7 @@ impl Cluster {
             filler: FILLER_MIN.max(validators.len() * FILLER_PER_VALIDATOR),
             cluster: validators,
         })?;
-        let spec = chain_spec(&beacon_place, chain.url(), options.slot_seconds)?;
+        let network = network_pins(&beacon_place, chain.url(), options.slot_seconds)?;
 
         let mut boxes = Vec::new();
         for operator in 0..options.nodes {
@@ -110,7 +111,7 @@ impl Cluster {
             let dir = options.dir.join(format!("node{operator}"));
             let mut node_box = NodeBox::new(operator, place, &dir, http_port)?;
             node_box.start_vault()?;
-            node_box.import(import_from(&key_dir.join(format!("node{operator}")), &keys, &spec, operator)?)?;
+            node_box.hand_over(&handover(&key_dir.join(format!("node{operator}")), &keys, &network, operator)?)?;
             boxes.push(node_box);
         }
         let ports: Vec<u16> = boxes.iter().map(|node| node.place.free_port(3610)).collect::<anyhow::Result<_>>()?;
@@ -118,7 +119,7 @@ impl Cluster {
         for node in &boxes {
             node.write_config(&lock, &config_of(node, &boxes, &ports, chain.url(), genesis_time_s))?;
         }
-        Ok(Self { boxes, chain, spec, keys, beacon_place, _lab: lab })
+        Ok(Self { boxes, chain, spec: network.chain, keys, beacon_place, _lab: lab })
     }
 
     /// Starts every daemon.
@@ -183,19 +184,24 @@ fn network(genesis_time_s: u64) -> Network {
 }
 
 /// What the box's operator hands over: the identity and the shares in a node's folder, decrypted here.
-fn import_from(dir: &Path, keys: &CreatedCluster, spec: &ChainSpec, operator: u8) -> anyhow::Result<DangerImport> {
+fn handover(dir: &Path, keys: &CreatedCluster, network: &NetworkPins, operator: u8) -> anyhow::Result<Handover> {
     let identity = NodeKey::read(&dir.join("charon-enr-private-key"))?;
     let shares = read_keystores(&dir.join("validator_keys"))?;
-    let shares = keys.lock.validators().zip(&shares);
-    Ok(DangerImport {
+    let secrets = keys.lock.validators().zip(&shares).map(|(validator, share)| (validator.public, *share.expose()));
+    let shares = Shares {
         lock_hash: keys.lock.lock_hash(),
-        chain: spec.clone(),
-        identity: IdentityKey(*identity.expose()),
         share_index: ShareIndex(operator + 1),
-        shares: shares
-            .map(|(validator, share)| DangerShare { validator: validator.public, secret: *share.expose() })
-            .collect(),
-    })
+        genesis_fork_version: network.chain.genesis_fork_version,
+        epoch: epoch_now(&network.chain),
+        history: HistoryClaim::NeverSigned,
+        secrets: secrets.collect(),
+    };
+    Ok(Handover { network: network.clone(), identity: *identity.expose(), shares })
+}
+
+/// The present epoch; the first one before genesis.
+fn epoch_now(chain: &ChainSpec) -> Epoch {
+    chain.epoch_of(chain.slot_at(crate::now()).unwrap_or_default())
 }
 
 fn config_of(node: &NodeBox, boxes: &[NodeBox], ports: &[u16], beacon: &str, genesis_time_s: u64) -> String {
@@ -217,7 +223,7 @@ fn config_of(node: &NodeBox, boxes: &[NodeBox], ports: &[u16], beacon: &str, gen
 }
 
 /// The chain's constants, read apart from the agent's own way of reading them.
-fn chain_spec(place: &Place, url: &str, slot_seconds: u64) -> anyhow::Result<ChainSpec> {
+fn network_pins(place: &Place, url: &str, slot_seconds: u64) -> anyhow::Result<NetworkPins> {
     let fetch = |path: &str| -> anyhow::Result<Value> {
         let (_, body) = place.get(&format!("{url}{path}"))?;
         Ok(serde_json::from_slice::<Value>(&body)?["data"].take())
@@ -228,14 +234,16 @@ fn chain_spec(place: &Place, url: &str, slot_seconds: u64) -> anyhow::Result<Cha
     let fork = |entry: &Value| -> anyhow::Result<Fork> {
         Ok(Fork { epoch: Epoch(number(&entry["epoch"])?), version: text(&entry["current_version"])? })
     };
-    Ok(ChainSpec {
+    let chain = ChainSpec {
         genesis_time_s: number(&genesis["genesis_time"])?,
         genesis_validators_root: text(&genesis["genesis_validators_root"])?,
         genesis_fork_version: text(&genesis["genesis_fork_version"])?,
         slot_ms: slot_seconds * 1000,
         slots_per_epoch: 32,
         forks: forks.iter().map(fork).collect::<anyhow::Result<_>>()?,
-    })
+    };
+    let constants = fetch("/eth/v1/config/spec")?;
+    Ok(NetworkPins { chain, exit_fork_version: text(&constants["CAPELLA_FORK_VERSION"])? })
 }
 
 fn number(value: &Value) -> anyhow::Result<u64> {

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use holdfast_api::{DutyList, Status};
-use holdfast_vault_client::{Client, DangerImport};
+use holdfast_evidence::{NetworkPins, Order};
+use holdfast_test_operator::{Operator, ReleaseFiles, Shares};
+use holdfast_vault_client::{Client, OrderOutcome};
 
 use super::place::{Place, Process};
 use crate::program;
@@ -15,6 +17,12 @@ use crate::swtpm::Swtpm;
 /// How long a process may take to come up on a busy machine with two cores.
 const START_MAX: Duration = Duration::from_secs(60);
 
+/// The kind of board that an emulated box is, as the vault and the release name it.
+const BOARD: &str = "test";
+
+/// Nothing measures a boot on an emulated TPM, so that register 11 is what it was at power-on.
+const PCR_11: [u8; 32] = [0; 32];
+
 /// A box.
 #[derive(Debug)]
 pub struct NodeBox {
@@ -22,11 +30,25 @@ pub struct NodeBox {
     pub operator: u8,
     /// Where it runs.
     pub place: Place,
+    /// How many epochs one step of the lease counter allows; the vault's own number when absent.
+    pub lease_epochs: Option<u64>,
+    authority: Operator,
     dir: PathBuf,
     http_port: u16,
     tpm: Option<Swtpm>,
     vault: Option<Process>,
     daemon: Option<Process>,
+}
+
+/// What the operator hands to an empty box.
+#[derive(Debug)]
+pub struct Handover {
+    /// The network, which is not built in.
+    pub network: NetworkPins,
+    /// The node's identity key.
+    pub identity: [u8; 32],
+    /// Its shares.
+    pub shares: Shares,
 }
 
 /// What a box's two processes cost.
@@ -49,7 +71,17 @@ impl NodeBox {
     /// When the folder cannot be made.
     pub fn new(operator: u8, place: Place, dir: &Path, http_port: u16) -> anyhow::Result<Self> {
         fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        Ok(Self { operator, place, dir: dir.to_owned(), http_port, tpm: None, vault: None, daemon: None })
+        Ok(Self {
+            operator,
+            place,
+            lease_epochs: None,
+            authority: Operator::from_seed(u64::from(operator)),
+            dir: dir.to_owned(),
+            http_port,
+            tpm: None,
+            vault: None,
+            daemon: None,
+        })
     }
 
     /// Its disk.
@@ -121,7 +153,12 @@ impl NodeBox {
         };
         let mut command = self.place.command(program("holdfast-vault")?);
         command.arg("--state").arg(self.vault_dir()).arg("--socket").arg(self.socket());
-        command.args(["--tpm", &tpm.address()]);
+        command.args(["--tpm", &tpm.address(), "--board", BOARD]);
+        let release = ReleaseFiles::write(&self.dir, BOARD, 1..=1, PCR_11)?;
+        command.arg("--release-key").arg(release.key).arg("--release-approvals").arg(release.approvals);
+        if let Some(epochs) = self.lease_epochs {
+            command.args(["--lease-epochs", &epochs.to_string()]);
+        }
         self.tpm = Some(tpm);
         let mut vault = Process::start("holdfast-vault", command, &self.dir.join("holdfast-vault.log"))?;
         let started = Instant::now();
@@ -145,12 +182,27 @@ impl NodeBox {
         Ok(Client::connect(&self.socket())?)
     }
 
-    /// Hands shares to the empty vault.
+    /// Gives the vault its authority, its network, its identity and its shares.
     ///
     /// # Errors
-    /// When the vault refuses them.
-    pub fn import(&self, import: DangerImport) -> anyhow::Result<()> {
-        self.vault()?.danger_import(import).context("the vault did not take the import")
+    /// When the vault refuses one of them.
+    pub fn hand_over(&mut self, all: &Handover) -> anyhow::Result<()> {
+        let mut vault = self.vault()?;
+        let authority = &mut self.authority;
+        authority.own(&mut vault).context("the box was not owned")?;
+        let network = all.network.clone();
+        authority.set_network(&mut vault, network, all.shares.epoch).context("the network was not pinned")?;
+        authority.import_identity(&mut vault, &all.identity).context("the identity was not taken")?;
+        authority.import(&mut vault, &all.shares).context("the shares were not taken")?;
+        Ok(())
+    }
+
+    /// Gives the vault an order of its operator.
+    ///
+    /// # Errors
+    /// When the vault does not run, or refuses.
+    pub fn order(&self, order: Order) -> anyhow::Result<OrderOutcome> {
+        Ok(self.authority.order(&mut self.vault()?, order)?)
     }
 
     /// Writes the files that the daemon reads.
