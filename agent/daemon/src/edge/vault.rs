@@ -8,7 +8,7 @@ use std::time::Duration;
 use holdfast_core::io::{Input, VaultFailure};
 use holdfast_eth::AttestationData;
 use holdfast_types::{DutyId, LockHash, ValidatorPublic};
-use holdfast_vault_client::{AttestationToSign, Client, ClientError, IdentityKey, VaultStatus};
+use holdfast_vault_client::{AttestationToSign, Client, ClientError, Closed, IdentityKey, VaultStatus};
 use tokio::sync::mpsc;
 
 /// Batches that may wait for the vault: one a slot is usual, and older ones than these would come too late anyway.
@@ -64,8 +64,8 @@ pub async fn open(path: &Path, waiting: impl Fn(&str)) -> Opened {
 fn try_open(path: &Path) -> Result<Opened, VaultFailure> {
     let mut client = Client::connect(path).map_err(|error| in_words(&error))?;
     let status = client.status().map_err(|error| in_words(&error))?;
-    if let Some(reason) = status.closed {
-        return Err(VaultFailure(format!("the vault signs nothing: {reason}")));
+    if let Some(closed) = &status.closed {
+        return Err(signs_nothing(closed));
     }
     if status.lock_hash.is_none() {
         return Err(VaultFailure("the vault holds no shares yet: import a cluster".to_owned()));
@@ -161,13 +161,18 @@ async fn watch(path: PathBuf, lock_hash: LockHash, inputs: mpsc::Sender<Input>) 
 fn openness(path: &Path, lock_hash: LockHash) -> Result<(), VaultFailure> {
     let status = Client::connect(path).and_then(|mut client| client.status()).map_err(|error| in_words(&error))?;
     match status {
-        VaultStatus { closed: Some(reason), .. } => Err(VaultFailure(reason)),
+        VaultStatus { closed: Some(closed), .. } => Err(signs_nothing(&closed)),
         VaultStatus { lock_hash: Some(held), .. } if held == lock_hash => Ok(()),
         VaultStatus { lock_hash: Some(held), .. } => Err(VaultFailure(format!(
             "it holds shares of lock {held}, this node runs lock {lock_hash}: give both the same cluster"
         ))),
         VaultStatus { lock_hash: None, .. } => Err(VaultFailure("it holds no shares yet: import a cluster".to_owned())),
     }
+}
+
+/// Whether it is closed for good or only until its lease allows more is in its words; either way it is asked again.
+fn signs_nothing(closed: &Closed) -> VaultFailure {
+    VaultFailure(format!("the vault signs nothing: {closed}"))
 }
 
 /// An error and its causes in one line.

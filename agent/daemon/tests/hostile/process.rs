@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use holdfast_types::ShareIndex;
+use holdfast_types::{BoxName, P256Public, ShareIndex};
 use holdfast_vault_client::codec::{self, HEADER_LEN};
-use holdfast_vault_client::{IdentityKey, Request, Response, VaultStatus};
+use holdfast_vault_client::{Closed, ClosedId, IdentityKey, Request, Response, Tier, VaultStatus};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
@@ -262,16 +262,28 @@ fn open_vault(request: &Request) -> Option<Response> {
             let key = hex::decode(keys["nodes"][0]["node_private_key"].as_str().unwrap()).unwrap();
             Response::IdentityKey(IdentityKey(key.try_into().unwrap()))
         }
-        _ => Response::Status(VaultStatus {
+        _ => Response::Status(Box::new(VaultStatus {
             version: "0".to_owned(),
+            box_name: BoxName([1; 32]),
+            authority: Some(P256Public([2; 33])),
             lock_hash: Some(keys["lock_hash"].as_str().unwrap().parse().unwrap()),
             validators: Vec::new(),
             share_index: Some(ShareIndex(1)),
-            emulated_tpm: true,
+            tier: Tier::C,
+            tier_reason: "an emulated TPM".to_owned(),
             memory: "mlock".to_owned(),
+            generation: Some(1),
+            level: Some(1),
+            lease: None,
+            orders_logged: 0,
+            orders_head: [0; 32],
             closed: None,
-        }),
+        })),
     })
+}
+
+fn closed(id: ClosedId) -> Option<Closed> {
+    Some(Closed { id, reason: "see above".to_owned() })
 }
 
 fn status(request: &Request, change: impl Fn(&mut VaultStatus)) -> Option<Response> {
@@ -308,9 +320,16 @@ async fn without_a_vault_it_lives_says_why_it_is_not_ready_and_ends_well() {
 #[tokio::test]
 async fn a_vault_that_is_of_no_use_is_the_reason_and_holds_up_no_end() {
     type Answer = fn(&Request) -> Option<Response>;
-    let vaults: [(Answer, &str); 3] = [
+    let vaults: [(Answer, &str); 4] = [
         (|_| None, "did not answer within"),
-        (|asked| status(asked, |status| status.closed = Some("history-lost".into())), "signs nothing: history-lost"),
+        (
+            |asked| status(asked, |status| status.closed = closed(ClosedId::HistoryLost)),
+            "signs nothing: history-lost: see",
+        ),
+        (
+            |asked| status(asked, |status| status.closed = closed(ClosedId::LeaseAhead)),
+            "signs nothing: lease-ahead: see",
+        ),
         (|asked| status(asked, |status| status.lock_hash = None), "holds no shares yet: import a cluster"),
     ];
     let checks = vaults.map(async |(answer, says)| {
@@ -322,6 +341,25 @@ async fn a_vault_that_is_of_no_use_is_the_reason_and_holds_up_no_end() {
         daemon.ends_well().await;
     });
     futures::future::join_all(checks).await;
+}
+
+#[tokio::test]
+async fn a_vault_that_waits_for_its_lease_is_asked_until_it_opens_and_is_named_when_it_closes_again() {
+    let node = FakeNode::start(fake_node::good).await;
+    let dir = folder(&config(node.url().as_str()));
+    let is_closed = Arc::new(AtomicBool::new(true));
+    let closes = is_closed.clone();
+    vault(dir.path(), move |asked| {
+        let id = closes.load(Ordering::Relaxed).then_some(ClosedId::LeaseUnclean);
+        status(asked, |status| status.closed = id.and_then(closed))
+    });
+    let mut daemon = Daemon::start(dir).await;
+    daemon.is_not_ready(|text| text.starts_with("paired: the vault signs nothing: lease-unclean: see above")).await;
+    is_closed.store(false, Ordering::Relaxed);
+    daemon.is_not_ready(|text| !text.contains("lease-unclean") && text.contains("missing: operators")).await;
+    is_closed.store(true, Ordering::Relaxed);
+    daemon.is_not_ready(|text| text.contains("the vault signs nothing: lease-unclean: see above")).await;
+    daemon.ends_well().await;
 }
 
 #[tokio::test]
