@@ -15,6 +15,7 @@ mod session;
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::ptr::{self, NonNull};
 
 use tss_esapi::tss2_esys::{
@@ -58,8 +59,8 @@ impl Esys {
         })
     }
 
-    /// Whether the connection is at its end: an answer was not whole or not genuine, or a handle could not be given
-    /// back. The stack refuses every later call then.
+    /// Whether the connection is at its end. An answer was not whole or not genuine: the stack refuses every later call
+    /// then. Or a handle is gone, because the TPM was reset or cleared, or could not be given back.
     pub(crate) fn is_lost(&self) -> bool {
         self.lost.get()
     }
@@ -70,7 +71,7 @@ impl Esys {
         if code.0 == 0 {
             return Ok(());
         }
-        if code.answered().is_none() {
+        if code.answered().is_none_or(|code| HANDLE_GONE.contains(&code)) {
             self.lost.set(true);
         }
         Err(Failure { operation, code })
@@ -113,3 +114,6 @@ fn made<T>(code: TSS2_RC, pointer: *mut T) -> Result<NonNull<T>, Code> {
     }
     NonNull::new(pointer).ok_or(NOTHING_MADE)
 }
+
+/// `TPM_RC_REFERENCE_H0` to `TPM_RC_REFERENCE_S6`: what a command names is not loaded.
+const HANDLE_GONE: RangeInclusive<u32> = 0x910..=0x91e;

@@ -128,7 +128,7 @@ fn unseal_loaded(
     esys.unseal(&run, object).map_err(unmet)
 }
 
-/// The stack's structures are passed by value and leave copies in frames that have returned.
+/// The library takes secrets apart in its frames, and copies stay in them after they have returned.
 #[inline(never)]
 fn overwrite_stack() {
     black_box(&mut [0u8; DEEPEST_CALL_LEN]);
@@ -138,7 +138,7 @@ fn overwrite_stack() {
 const SIGNATURE_PARAMETER: u32 = 2;
 /// `approvedPolicy` in `TPM2_PolicyAuthorize`.
 const APPROVED_PARAMETER: u32 = 1;
-/// More than the commands above use: unoptimised, the deepest copy was seen 30 KiB down.
+/// More than the commands above use.
 const DEEPEST_CALL_LEN: usize = 128 * 1024;
 /// At boot registers are extended by others; each extend costs one try, and none of them comes ten times in a row.
 const UNSEAL_TRIES_MAX: usize = 10;

@@ -29,14 +29,14 @@ pub(crate) struct Index<'e> {
 }
 
 impl Esys {
-    /// Gives an object back. When that fails, the connection is lost: its end gives back everything.
+    /// Gives an object back. When that fails, the connection is lost; its end gives back everything.
     pub(crate) fn flush(&self, object: Object) {
         self.flush_handle(object.0);
     }
 
     fn flush_handle(&self, handle: ESYS_TR) {
         // SAFETY: the context is live; the stack looks the handle up.
-        if unsafe { Esys_FlushContext(self.context(), handle) } != 0 {
+        if !self.is_lost() && unsafe { Esys_FlushContext(self.context(), handle) } != 0 {
             self.lost.set(true);
         }
     }

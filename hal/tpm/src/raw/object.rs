@@ -117,7 +117,8 @@ impl Esys {
     pub(crate) fn overwrite_created(&self, session: &Session<'_>) -> Result<(), Failure> {
         let mut filler = TPM2B_SENSITIVE_CREATE::default();
         fill(&mut filler.sensitive.data.buffer, &mut filler.sensitive.data.size, &[0; SECRET_ROOM], OVERWRITE)?;
-        let template = TPM2B_PUBLIC::default();
+        let mut template = TPM2B_PUBLIC::default();
+        template.publicArea.nameAlg = ALG_SHA256;
         let code = Code(self.create(NO_HANDLE, session, &filler, &template, &mut Answer::none(), &mut Answer::none()));
         if code == BAD_HANDLE { Ok(()) } else { Err(Failure { operation: OVERWRITE, code }) }
     }
