@@ -1,17 +1,18 @@
 //! The start of the process: a named list. Everything that needs a privilege is opened first, then what it guards.
 
-use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::path::{Path, PathBuf};
 
 use holdfast_hal::tpm::{Tpm, TpmError, TpmKind};
 use holdfast_hal_tpm::EsapiTpm;
-use holdfast_types::Millis;
+use holdfast_vault_client::Tier;
 
+use crate::clock::SystemClock;
 use crate::confine::{self, ConfineError};
-use crate::memory::MemoryError;
+use crate::image::{ImageError, release};
 use crate::server::{Server, ServerError};
 use crate::state::{StateError, StateFolder};
-use crate::vault::Vault;
+use crate::tier::Machine;
+use crate::vault::{OpenError, Release, Vault};
 
 /// Where the vault lives and whom it answers.
 #[derive(Clone, Debug)]
@@ -22,6 +23,16 @@ pub struct Options {
     pub socket: PathBuf,
     /// The only user that is answered.
     pub allowed_uid: u32,
+    /// The file with the key that approves images.
+    pub release_key: PathBuf,
+    /// The file with the approvals of this image.
+    pub release_approvals: PathBuf,
+    /// The kind of board.
+    pub board: String,
+    /// Whether a machine is accepted on which the seal means nothing.
+    pub tier_c: bool,
+    /// The length of a lease in epochs.
+    pub lease_epochs: u64,
 }
 
 /// How the TPM is reached.
@@ -45,9 +56,18 @@ pub enum BootError {
     /// The process cannot be confined.
     #[error("cannot confine the process")]
     Confine(#[from] ConfineError),
-    /// There is no memory for keys.
-    #[error("cannot take memory for keys")]
-    Memory(#[from] MemoryError),
+    /// There is no vault.
+    #[error(transparent)]
+    Vault(#[from] OpenError),
+    /// The files of the image cannot be used.
+    #[error("cannot use the files of the image")]
+    Image(#[from] ImageError),
+    /// The seal would mean nothing.
+    #[error("this machine is of tier C ({reason}): shares are not safe on it; for trials give --danger-tier-c")]
+    TierC {
+        /// Why.
+        reason: String,
+    },
     /// The socket cannot be served.
     #[error("cannot serve the socket")]
     Server(#[from] ServerError),
@@ -76,8 +96,8 @@ pub fn boot(options: Options, open_tpm: OpenTpm) -> Result<Booted, BootError> {
 }
 
 const BOOT: &[Phase] = &[
-    Phase { name: "handles", steps: &[harden, open_state, open_tpm, open_socket] },
-    Phase { name: "trust", steps: &[unseal_and_load_history, forbid_syscalls] },
+    Phase { name: "handles", steps: &[harden, open_state, open_tpm, read_image, open_socket] },
+    Phase { name: "trust", steps: &[unseal_and_load_history, keep_to_the_folder, forbid_syscalls] },
 ];
 
 struct Phase {
@@ -93,12 +113,13 @@ struct Bench {
     open_tpm: Option<OpenTpm>,
     state: Option<StateFolder>,
     tpm: Option<Box<dyn Tpm>>,
+    image: Option<(Release, Machine)>,
     server: Option<Server>,
     vault: Option<Vault>,
 }
 
 fn run(phases: &[Phase], options: Options, open_tpm: OpenTpm) -> Result<Booted, BootError> {
-    let mut bench = Bench { options, open_tpm: Some(open_tpm), state: None, tpm: None, server: None, vault: None };
+    let mut bench = Bench { options, open_tpm: Some(open_tpm), state: None, tpm: None, image: None, server: None, vault: None };
     for phase in phases {
         tracing::debug!(phase = phase.name, "boot");
         phase.steps.iter().try_for_each(|step| step(&mut bench))?;
@@ -125,6 +146,17 @@ fn open_tpm(bench: &mut Bench) -> Result<(), BootError> {
     Ok(())
 }
 
+/// What the image says of itself, and what the machine is worth.
+fn read_image(bench: &mut Bench) -> Result<(), BootError> {
+    let tpm = bench.tpm.as_mut().expect(IN_ORDER);
+    let machine = Machine::look(Path::new("/"), tpm.as_mut())?;
+    if machine.tier == Tier::C && !bench.options.tier_c {
+        return Err(BootError::TierC { reason: machine.reason });
+    }
+    bench.image = Some((release(&bench.options)?, machine));
+    Ok(())
+}
+
 fn open_socket(bench: &mut Bench) -> Result<(), BootError> {
     bench.server = Some(Server::listen(&bench.options.socket, bench.options.allowed_uid)?);
     Ok(())
@@ -133,7 +165,17 @@ fn open_socket(bench: &mut Bench) -> Result<(), BootError> {
 fn unseal_and_load_history(bench: &mut Bench) -> Result<(), BootError> {
     let state = bench.state.take().expect(IN_ORDER);
     let tpm = bench.tpm.take().expect(IN_ORDER);
-    bench.vault = Some(Vault::open(state, tpm, Box::new(system_time))?);
+    let (release, machine) = bench.image.take().expect(IN_ORDER);
+    let clock = Box::new(SystemClock::start());
+    bench.vault = Some(Vault::open(Box::new(state), tpm, clock, release, machine)?);
+    Ok(())
+}
+
+fn keep_to_the_folder(bench: &mut Bench) -> Result<(), BootError> {
+    let socket_folder = bench.options.socket.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if !confine::keep_to(&bench.options.state, socket_folder.unwrap_or(Path::new(".")))? {
+        tracing::warn!("the kernel has no Landlock: only the unit keeps the vault to its folder");
+    }
     Ok(())
 }
 
@@ -142,12 +184,8 @@ fn forbid_syscalls(bench: &mut Bench) -> Result<(), BootError> {
     Ok(confine::forbid_syscalls(vault.tpm_kind())?)
 }
 
-/// The clock that bounds what is signed. A clock before 1970 is before every genesis, so nothing is signed by it.
-fn system_time() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
+/// A lease on mainnet lasts 51 minutes: a power cut costs so much at most, and the TPM's memory outlives the box.
+pub const LEASE_EPOCHS: u64 = 8;
 const IN_ORDER: &str = "an earlier step of the list has laid it out";
 
 #[cfg(test)]
@@ -162,14 +200,14 @@ mod tests {
 
     /// The list without what would confine the other tests of this process too.
     const UNCONFINED: &[Phase] = &[
-        Phase { name: "handles", steps: &[open_state, open_tpm, open_socket] },
+        Phase { name: "handles", steps: &[open_state, open_tpm, read_image, open_socket] },
         Phase { name: "trust", steps: &[unseal_and_load_history] },
     ];
 
     #[test]
     fn the_list_leaves_nothing_out() {
         let steps: Vec<usize> = BOOT.iter().map(|phase| phase.steps.len()).collect();
-        assert_eq!(steps, [4, 2], "a step was added: does the test's own list need it too?");
+        assert_eq!(steps, [5, 3], "a step was added: does the test's own list need it too?");
     }
 
     /// Boots a vault in a thread, with a test as its client.

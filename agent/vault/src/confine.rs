@@ -1,11 +1,14 @@
-//! What the vault gives up: first core dumps and new privileges, and once its handles are open, most system calls.
+//! What the vault gives up: first core dumps and new privileges, then all files but its folder, and once its handles are
+//! open, most system calls.
 //!
 //! The filter is a list of what stays, not of what goes: a call that is not named here fails with `EPERM`. Whatever a
 //! library needs beyond the list so becomes an error with a name, which closes the vault, and not a dead box.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use holdfast_hal::tpm::TpmKind;
+use landlock::{ABI, Access, AccessFs, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus};
 use nix::libc;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
@@ -26,6 +29,24 @@ pub enum ConfineError {
         #[source]
         err: nix::errno::Errno,
     },
+    /// The kernel does not confine the process to its folder.
+    #[error("cannot keep the process to {}: the kernel needs CONFIG_SECURITY_LANDLOCK, and landlock in its lsm= list", path.display())]
+    Files {
+        /// The state folder.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        err: landlock::RulesetError,
+    },
+    /// The state folder cannot be opened.
+    #[error("cannot open {}", path.display())]
+    Folder {
+        /// The state folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        err: landlock::PathFdError,
+    },
     /// The filter does not compile for this machine.
     #[error("cannot build the system call filter for {}", std::env::consts::ARCH)]
     Build(#[source] seccompiler::BackendError),
@@ -40,6 +61,26 @@ pub(crate) fn harden() -> Result<(), ConfineError> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(failed("forbid core dumps"))?;
     prctl::set_dumpable(false).map_err(failed("forbid tracing by the same user"))?;
     prctl::set_no_new_privs().map_err(failed("give up new privileges"))
+}
+
+/// From here on the process opens, makes, renames and removes files below `folder` only, and runs none. What is open stays
+/// open: the TPM and the socket. Says whether the kernel did all of that; one without Landlock does nothing of it, and the
+/// unit's own confinement is then the only one.
+///
+/// Below `socket_folder` it may still remove files: its socket, in the end.
+pub(crate) fn keep_to(folder: &Path, socket_folder: &Path) -> Result<bool, ConfineError> {
+    let failed = |err| ConfineError::Files { path: folder.to_owned(), err };
+    let open = |path: &Path| PathFd::new(path).map_err(|err| ConfineError::Folder { path: path.to_owned(), err });
+    let (state, socket) = (open(folder)?, open(socket_folder)?);
+    let all = AccessFs::from_all(LANDLOCK);
+    let kept = Ruleset::default()
+        .handle_access(all)
+        .and_then(Ruleset::create)
+        .and_then(|rules| rules.add_rule(PathBeneath::new(state, all & !AccessFs::Execute)))
+        .and_then(|rules| rules.add_rule(PathBeneath::new(socket, AccessFs::RemoveFile)))
+        .and_then(landlock::RulesetCreated::restrict_self)
+        .map_err(failed)?;
+    Ok(kept.ruleset != RulesetStatus::NotEnforced)
 }
 
 /// From here on no socket is made, connected or bound, no program started, no process traced, no thread made, no memory
@@ -72,8 +113,11 @@ fn argument(index: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule
     SeccompRule::new(vec![SeccompCondition::new(index, SeccompCmpArgLen::Qword, operator, value)?])
 }
 
-/// Without conditions. `openat` stays because an import writes files and SQLite opens its own; it reaches what the
-/// user of the vault may open, which the unit narrows to the state folder.
+/// The rights that Linux 6.2 knows; older kernels take those that they know.
+const LANDLOCK: ABI = ABI::V3;
+
+/// Without conditions. `openat` stays because an import writes files and SQLite opens its own; it reaches what
+/// [`keep_to`] leaves: the state folder.
 const ALLOWED: &[i64] = &[
     // The socket, the TPM, the signal pipe.
     libc::SYS_accept4,
@@ -278,6 +322,43 @@ mod tests {
         validator.0[..2].copy_from_slice(&number.to_be_bytes());
         let root = SigningRoot([1; 32]);
         Candidate { validator, source: Epoch(0), target: Epoch(target), slot: Slot(target * 32), root }
+    }
+
+    /// What the issue of a compromised vault comes down to: it tries everything once, as the process that it is.
+    #[test]
+    fn under_both_filters_nothing_of_others_is_reached() {
+        let place = tempfile::tempdir().unwrap();
+        let (own, others) = (place.path().join("own"), place.path().join("others"));
+        for folder in [&own, &others] {
+            std::fs::create_dir(folder).unwrap();
+            std::fs::write(folder.join("file"), b"held").unwrap();
+        }
+        let filter = filter(TpmKind::Device).unwrap();
+        let tried = move || {
+            let kept = keep_to(&own, &own).unwrap();
+            seccompiler::apply_filter(&filter).unwrap();
+            let denied = |done: io::Result<()>| done.is_err_and(|err| err.kind() == io::ErrorKind::PermissionDenied);
+            #[expect(unsafe_code, reason = "there is no safe way to ask for what must be refused")]
+            // SAFETY: the call is refused; were it not, it would attach to no process of ours.
+            let traced = nix::errno::Errno::result(unsafe { libc::ptrace(libc::PTRACE_SEIZE, 1, 0, 0) });
+            assert_eq!(std::fs::read(own.join("file")).unwrap(), b"held");
+            std::fs::write(own.join("new"), b"ours").unwrap();
+            let outcomes = [
+                denied(std::fs::read(others.join("file")).map(drop)),
+                denied(std::fs::write(others.join("new"), b"ours")),
+                denied(std::fs::rename(own.join("new"), others.join("new"))),
+                denied(std::fs::remove_file(others.join("file"))),
+                denied(std::fs::read("/etc/passwd").map(drop)),
+                denied(std::fs::read("/proc/1/environ").map(drop)),
+                refused(UnixStream::pair()),
+                refused(Command::new("/bin/true").spawn()),
+                traced == Err(nix::errno::Errno::EPERM),
+            ];
+            (kept, outcomes)
+        };
+        let (kept, outcomes) = thread::spawn(tried).join().unwrap();
+        assert!(kept, "this kernel has no Landlock (CONFIG_SECURITY_LANDLOCK, lsm=landlock): the test would prove nothing");
+        assert_eq!(outcomes, [true; 9]);
     }
 
     #[test]

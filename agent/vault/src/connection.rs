@@ -195,9 +195,9 @@ mod tests {
             client.write_all(&[*byte]).unwrap();
         }
         assert!(matches!(connection.advance(now), Progress::Frame(Ok(Request::Status))));
-        assert!(matches!(connection.respond(&Response::Rejected(Rejection::Empty), now), Progress::Waiting));
+        assert!(matches!(connection.respond(&Response::Rejected(Rejection::NoIdentity), now), Progress::Waiting));
         assert_eq!(connection.deadline(), None);
-        assert!(matches!(heard(&mut client), Response::Rejected(Rejection::Empty)));
+        assert!(matches!(heard(&mut client), Response::Rejected(Rejection::NoIdentity)));
     }
 
     #[test]
@@ -207,7 +207,7 @@ mod tests {
         client.write_all(&[&frame[..], &frame[..]].concat()).unwrap();
         for _ in 0..2 {
             assert!(matches!(connection.advance(now), Progress::Frame(Ok(Request::Status))));
-            assert!(matches!(connection.respond(&Response::Rejected(Rejection::Empty), now), Progress::Waiting));
+            assert!(matches!(connection.respond(&Response::Rejected(Rejection::NoIdentity), now), Progress::Waiting));
         }
     }
 

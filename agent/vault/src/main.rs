@@ -11,6 +11,7 @@ use std::os::fd::AsFd;
 use anyhow::Context;
 use clap::Parser;
 use holdfast_vault::boot::{Booted, boot, tpm_at};
+use holdfast_vault::server::Ended;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 use tracing_subscriber::EnvFilter;
@@ -24,7 +25,13 @@ fn main() -> anyhow::Result<()> {
     let stopped = on_stop().context("cannot listen for signals")?;
     let Booted { mut vault, server } = boot(cli.options(), tpm_at(cli.tpm.clone()))?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "the vault serves");
-    server.serve(stopped.as_fd(), &mut |request| vault.answer(request))?;
+    let ended = server.serve(stopped.as_fd(), &mut vault)?;
+    // The socket is closed before the last record is written: nothing is signed behind it.
+    drop(server);
+    match ended {
+        Ended::Asked => vault.stop().context("cannot record a clean stop: the next start counts as one after a power cut")?,
+        Ended::GaveUp => anyhow::bail!("the TPM was reset under the vault"),
+    }
     tracing::info!("the vault ends");
     Ok(())
 }

@@ -17,6 +17,25 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::geteuid;
 
 use crate::connection::{Connection, Progress, malformed};
+use crate::vault::Upkeep;
+
+/// What stands behind the socket.
+pub trait Service {
+    /// Answers one request.
+    fn answer(&mut self, request: Request) -> Response;
+
+    /// Does what is due between requests.
+    fn maintain(&mut self) -> Upkeep;
+}
+
+/// How serving ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Somebody asked for it: a clean stop may follow.
+    Asked,
+    /// The service gave up: no clean stop may follow.
+    GaveUp,
+}
 
 /// The listening socket with its connections. Removes the socket's file in the end.
 #[derive(Debug)]
@@ -72,31 +91,38 @@ impl Server {
         Ok(server)
     }
 
-    /// Answers requests until `stop` becomes readable or its other end is closed.
+    /// Answers requests until `stop` becomes readable or its other end is closed, or the service gives up.
     ///
     /// # Errors
     /// Only when the system does not say any more which socket is ready.
-    pub fn serve(&self, stop: BorrowedFd<'_>, answer: &mut dyn FnMut(Request) -> Response) -> Result<(), ServerError> {
+    pub fn serve(&self, stop: BorrowedFd<'_>, service: &mut dyn Service) -> Result<Ended, ServerError> {
         let mut connections: Vec<Connection> = Vec::with_capacity(CONNECTIONS_MAX);
         let mut rate = Rate::full(Instant::now());
         let mut door = Door::default();
+        let mut upkeep = Instant::now();
         loop {
             let now = Instant::now();
+            if now >= upkeep {
+                match service.maintain() {
+                    Upkeep::Again(pause) => upkeep = Instant::now() + pause,
+                    Upkeep::Exit => return Ok(Ended::GaveUp),
+                }
+            }
             hang_up_on_the_late(&mut connections, now);
             let wait = rate.wait(now);
             let deadlines = connections.iter().filter_map(Connection::deadline);
-            let wake = deadlines.map(|deadline| deadline - now).chain(wait).min();
+            let wake = deadlines.map(|deadline| deadline - now).chain(wait).chain([upkeep.saturating_duration_since(now)]).min();
             // A client over the rate is not even looked at: one that hung up would wake the loop all the time.
             let watched: Vec<_> =
                 connections.iter().map(|connection| wait.is_none() || connection.is_answering()).collect();
             let ready = self.poll(stop, &connections, &watched, wake)?;
             let now = Instant::now();
             if ready.stop {
-                return Ok(());
+                return Ok(Ended::Asked);
             }
             let mut looked_at = ready.connections.into_iter();
             connections.retain_mut(|connection| {
-                !looked_at.next().unwrap_or(false) || turn(connection, &mut rate, answer, now)
+                !looked_at.next().unwrap_or(false) || turn(connection, &mut rate, service, now)
             });
             if ready.listener {
                 self.accept(&mut connections, &mut door, now);
@@ -182,7 +208,7 @@ struct Ready {
 fn turn(
     connection: &mut Connection,
     rate: &mut Rate,
-    answer: &mut dyn FnMut(Request) -> Response,
+    service: &mut dyn Service,
     now: Instant,
 ) -> bool {
     match connection.advance(now) {
@@ -191,7 +217,7 @@ fn turn(
         Progress::Frame(frame) => {
             rate.spend(now);
             let response = match frame {
-                Ok(request) => answer(request),
+                Ok(request) => service.answer(request),
                 Err(error) => malformed(&error),
             };
             // The answer may have taken a while, which is not the client's fault.

@@ -1,223 +1,174 @@
 //! What the vault answers, and in which order it signs.
 //!
-//! An attestation passes these steps, each of which may refuse it: the share is here; slot and target fit the vault's
-//! clock ([`crate::window`]); the history allows and records it ([`crate::history`]); only with the history's proof the
-//! share signs ([`crate::keys`]). The lease of the TPM's counter belongs between the clock and the history: it bounds
-//! the target as the clock does, and the history must not record what it refuses.
-//!
-//! There is no socket and no thread: [`Vault::answer`] takes one request and gives one response.
+//! There is no socket and no thread: [`Vault::answer`] takes one request and gives one response, and between requests
+//! [`Vault::maintain`] keeps the lease up. The files below: [`standing`] says what the vault can do at present,
+//! [`signing`] signs, [`upkeep`] begins, renews and ends the lease, [`proof`] has the TPM sign about the box. Orders are
+//! carried out by [`crate::orders`].
 
-mod import;
+mod proof;
+mod signing;
+pub(crate) mod standing;
+mod status;
+mod upkeep;
 
 use std::error::Error;
 
-use holdfast_eth::domain::attestation_signing_root;
-use holdfast_hal::tpm::{Tpm, TpmKind};
-use holdfast_types::{Millis, PartialSignature};
-use holdfast_vault_client::codec::BATCH_LEN_MAX;
-use holdfast_vault_client::{AttestationToSign, Rejection, Request, Response, SigningRefused, VaultStatus};
+use holdfast_evidence::{Approval, ImportSecret};
+use holdfast_hal::tpm::{Resets, Tpm, TpmError};
+use holdfast_types::{BoxName, HistoryMarks, Millis, P256Public};
+use holdfast_vault_client::codec::{HISTORY_PAGE_LEN, ORDER_LOG_PAGE_LEN};
+use holdfast_vault_client::{Closed, ClosedId, Rejection, Request, Response};
 
-use crate::history::{Candidate, History, Recorded};
-use crate::keys::{HashedRoots, KeyRoom, Keys};
+use crate::clock::Clock;
+use crate::history::History;
+use crate::keys::KeyRoom;
 use crate::memory::MemoryError;
-use crate::sealed::WrappingKey;
-use crate::state::StateFolder;
-use crate::window;
+use crate::orders::Desk;
+use crate::sealed::Approvals;
+use crate::state::Disk;
+use crate::tier::Machine;
 
-pub use self::import::{Import, Share};
+pub use self::upkeep::Upkeep;
 
-/// The vault: keys, history, TPM and state folder, behind the closed list of requests.
+use self::standing::Standing;
+
+/// What the vault is told of the image that it runs in.
+#[derive(Clone, Debug)]
+pub struct Release {
+    /// The key that approves images, from the measured image itself.
+    pub key: P256Public,
+    /// The kind of board.
+    pub board: String,
+    /// The approvals that came with the image; the TPM judges them.
+    pub approvals: Vec<Approval>,
+    /// The length of a lease in epochs: 8, shorter in tests.
+    pub lease_epochs: u64,
+}
+
+/// The vault: keys, history, lease, TPM and state folder, behind the closed list of requests.
 pub struct Vault {
-    state: StateFolder,
-    tpm: Box<dyn Tpm>,
-    clock: Box<dyn Fn() -> Millis>,
+    pub(crate) disk: Box<dyn Disk>,
+    pub(crate) tpm: Box<dyn Tpm>,
+    pub(crate) clock: Box<dyn Clock>,
+    pub(crate) release: Release,
+    pub(crate) machine: Machine,
+    pub(crate) box_name: BoxName,
+    pub(crate) desk: Desk,
+    /// The one-time key that was handed out last.
+    pub(crate) import_key: Option<ImportSecret>,
+    pub(crate) standing: Standing,
     memory: &'static str,
-    standing: Standing,
+    resets: Resets,
+    looked_at_resets: std::time::Duration,
 }
 
-/// What the vault can do at present.
-enum Standing {
-    /// Nothing was imported yet.
-    Empty { room: KeyRoom, history: History },
-    /// It signs.
-    Open { keys: Keys, history: History },
-    /// It signs nothing until it is started anew; the keys may be here.
-    Closed { reason: String, keys: Option<Keys> },
+/// Why there is no vault at all. What only keeps it from signing does not keep it from saying so.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is no memory for keys.
+    #[error("cannot take memory for keys")]
+    Memory(#[from] MemoryError),
+    /// The TPM does not say who it is.
+    #[error("the TPM does not answer: check --tpm, and that the vault's user may open it")]
+    Tpm(#[from] TpmError),
 }
-
-/// Attestations of a batch in its order: refused by now, or still to be recorded.
-type Triage = (Vec<Result<(), SigningRefused>>, Vec<Candidate>);
 
 impl Vault {
-    /// Opens what the state folder holds. Whatever keeps it from signing does not keep it from saying so.
+    /// Opens what the disk holds. Whatever keeps it from signing does not keep it from saying so.
     ///
     /// # Errors
-    /// Only when there is no locked memory for keys.
+    /// Only when there is no locked memory for keys, or no TPM at all.
     pub fn open(
-        state: StateFolder,
+        disk: Box<dyn Disk>,
         mut tpm: Box<dyn Tpm>,
-        clock: Box<dyn Fn() -> Millis>,
-    ) -> Result<Self, MemoryError> {
+        clock: Box<dyn Clock>,
+        release: Release,
+        machine: Machine,
+    ) -> Result<Self, OpenError> {
         let room = KeyRoom::allocate()?;
         let memory = room.kind_name();
-        let standing = Standing::found(&state, tpm.as_mut(), room);
-        match &standing {
-            Standing::Empty { .. } => tracing::info!(memory, "the vault is empty"),
-            Standing::Open { keys, .. } => {
-                let pins = keys.pins();
-                let (lock, share, validators) = (pins.lock_hash, pins.share_index, pins.validators.len());
-                tracing::info!(memory, %lock, %share, validators, "the vault is open");
-            }
-            Standing::Closed { reason, .. } => tracing::error!(memory, reason, "the vault is closed: it signs nothing"),
-        }
-        Ok(Self { state, tpm, clock, memory, standing })
+        let box_name = holdfast_evidence::box_name(&tpm.attestation_key_name()?.0);
+        let resets = tpm.resets()?;
+        let firmware = upkeep::firmware_approvals(disk.as_ref());
+        let approvals = Approvals {
+            board: &release.board,
+            release_key: &release.key,
+            releases: &release.approvals,
+            firmware: &firmware,
+        };
+        let standing = Standing::found(disk.as_ref(), tpm.as_mut(), &approvals, room);
+        let looked_at_resets = clock.monotonic();
+        let mut vault = Self {
+            disk,
+            tpm,
+            clock,
+            release,
+            machine,
+            box_name,
+            desk: Desk::default(),
+            import_key: None,
+            standing,
+            memory,
+            resets,
+            looked_at_resets,
+        };
+        vault.begin_lease();
+        vault.say_standing();
+        Ok(vault)
     }
 
     /// Answers one request.
     pub fn answer(&mut self, request: Request) -> Response {
         let answered = match request {
-            Request::Status => Ok(Response::Status(self.status())),
-            Request::IdentityKey => self.keys().map(|keys| Response::IdentityKey(keys.identity())),
-            Request::SignAttestations(batch) => self.sign_attestations(&batch).map(Response::Attestations),
-            #[cfg(feature = "danger_emulated_tpm")]
-            Request::DangerImport(import) => self.import(&import.into()).map(|()| Response::Imported),
-            #[cfg(not(feature = "danger_emulated_tpm"))]
-            #[allow(unreachable_patterns, reason = "reached when another crate of the build switches the request on")]
-            _ => Err(Rejection::Malformed("this vault is built without danger_emulated_tpm".into())),
+            Request::Status => Ok(Response::Status(Box::new(self.status()))),
+            Request::HistoryBackup { after } => self.history_page(after).map(Response::History),
+            Request::IdentityKey => self.identity().map(Response::IdentityKey),
+            Request::CertifyTlsKey { key } => self.certify(&key).map(Response::TlsCertificate),
+            Request::Evidence { kind, nonce } => self.evidence(kind, &nonce).map(Response::Evidence),
+            Request::RaiseLevel => self.raise_level().map(|()| Response::Done),
+            Request::ApproveFirmware(approval) => self.approve_firmware(approval).map(|()| Response::Done),
+            Request::Challenge => self.challenge().map(Response::Challenge),
+            Request::Order(order) => self.order(&order).map(Response::OrderDone),
+            Request::OrderLog { after } => self.order_log(after),
+            signing => self.sign(signing).map(Response::Signatures),
         };
         answered.unwrap_or_else(Response::Rejected)
     }
 
-    /// What kind of TPM the vault is bound to.
-    pub(crate) fn tpm_kind(&self) -> TpmKind {
-        self.tpm.kind()
+    /// The wall clock.
+    pub(crate) fn now(&self) -> Millis {
+        self.clock.now()
     }
 
-    fn status(&self) -> VaultStatus {
-        let pins = self.keys().ok().map(Keys::pins);
-        VaultStatus {
-            version: env!("CARGO_PKG_VERSION").into(),
-            lock_hash: pins.map(|pins| pins.lock_hash),
-            validators: pins.map(|pins| pins.validators.iter().copied().collect()).unwrap_or_default(),
-            share_index: pins.map(|pins| pins.share_index),
-            emulated_tpm: self.tpm_kind() == TpmKind::Emulated,
-            memory: self.memory.into(),
-            closed: match &self.standing {
-                Standing::Closed { reason, .. } => Some(reason.clone()),
-                Standing::Empty { .. } | Standing::Open { .. } => None,
-            },
+    fn history_page(&self, after: Option<holdfast_types::ValidatorPublic>) -> Result<HistoryMarks, Rejection> {
+        let history = self.standing.history().ok_or_else(|| self.rejected())?;
+        let genesis_validators_root =
+            self.standing.network().map(|network| network.chain.genesis_validators_root).unwrap_or_default();
+        Ok(HistoryMarks { genesis_validators_root, validators: history.page(after, HISTORY_PAGE_LEN) })
+    }
+
+    fn order_log(&mut self, after: u64) -> Result<Response, Rejection> {
+        let history = self.standing.history().ok_or_else(|| self.rejected())?;
+        match history.log_page(after, ORDER_LOG_PAGE_LEN) {
+            Ok(entries) => Ok(Response::OrderLog(entries)),
+            Err(error) => Err(Rejection::Closed(self.close(ClosedId::HistoryUnusable, &error))),
         }
     }
 
-    /// The keys, whether or not they may sign.
-    fn keys(&self) -> Result<&Keys, Rejection> {
-        match &self.standing {
-            Standing::Empty { .. } => Err(Rejection::Empty),
-            Standing::Open { keys, .. } | Standing::Closed { keys: Some(keys), .. } => Ok(keys),
-            Standing::Closed { reason, keys: None } => Err(Rejection::Closed(reason.clone())),
-        }
+    /// From now on signs nothing until it is started anew; the keys stay, for the identity key and the status.
+    pub(crate) fn close(&mut self, id: ClosedId, error: &dyn Error) -> Closed {
+        let closed = Closed { id, reason: in_full(error) };
+        tracing::error!(%closed, "the vault closes: it signs nothing until it is started anew");
+        self.standing.close(closed.clone());
+        closed
     }
 
-    fn sign_attestations(
-        &mut self,
-        batch: &[AttestationToSign],
-    ) -> Result<Vec<Result<PartialSignature, SigningRefused>>, Rejection> {
-        if batch.len() > BATCH_LEN_MAX {
-            return Err(Rejection::TooLarge { found: batch.len() as u64, allowed: BATCH_LEN_MAX as u64 });
-        }
-        let now = (self.clock)();
-        let (keys, history) = match &mut self.standing {
-            Standing::Empty { .. } => return Err(Rejection::Empty),
-            Standing::Closed { reason, .. } => return Err(Rejection::Closed(reason.clone())),
-            Standing::Open { keys, history } => (keys, history),
-        };
-        let (verdicts, candidates) = triage(keys, now, batch);
-        let recorded = match history.check_and_record(&candidates) {
-            Ok(recorded) => recorded,
-            Err(error) => return Err(Rejection::Closed(self.close(&error))),
-        };
-        let mut released = release(keys, recorded).into_iter();
-        let mut next = || released.next().expect("the history answers each candidate");
-        let answers: Vec<_> = verdicts.into_iter().map(|verdict| verdict.and_then(|()| next())).collect();
-        log_refusals(batch, &answers);
-        Ok(answers)
-    }
-
-    /// From now on signs nothing; the keys stay, for the identity key and the status.
-    fn close(&mut self, error: &dyn Error) -> String {
-        let reason = in_full(error);
-        tracing::error!(reason, "the vault closes: it signs nothing until it is started anew");
-        let placeholder = Standing::Closed { reason: reason.clone(), keys: None };
-        if let Standing::Open { keys, .. } = std::mem::replace(&mut self.standing, placeholder) {
-            self.standing = Standing::Closed { reason: reason.clone(), keys: Some(keys) };
-        }
-        reason
-    }
-}
-
-impl Standing {
-    fn found(state: &StateFolder, tpm: &mut dyn Tpm, room: KeyRoom) -> Self {
-        let closed = |error: &dyn Error, keys| Self::Closed { reason: in_full(error), keys };
-        let path = state.file(HISTORY_FILE);
-        match WrappingKey::exists(state) {
-            Err(error) => closed(&error, None),
-            Ok(false) => match History::open_or_create(&path) {
-                Ok(history) => Self::Empty { room, history },
-                Err(error) => closed(&error, None),
-            },
-            Ok(true) => match Keys::open(room, tpm, state) {
-                Err(error) => closed(&error, None),
-                Ok(keys) => match History::open(&path) {
-                    Ok(history) => Self::Open { keys, history },
-                    Err(error) => closed(&error, Some(keys)),
-                },
-            },
-        }
-    }
-}
-
-/// Refuses what needs no history to be refused, and computes the signing roots of the rest from the pinned chain.
-fn triage(keys: &Keys, now: Millis, batch: &[AttestationToSign]) -> Triage {
-    let pins = keys.pins();
-    let mut candidates = Vec::with_capacity(batch.len());
-    let mut judge = |asked: &AttestationToSign| {
-        let AttestationToSign { validator, data } = asked;
-        if !pins.validators.contains(validator) {
-            return Err(SigningRefused::UnknownValidator(*validator));
-        }
-        window::check(&pins.chain, now, data)?;
-        candidates.push(Candidate {
-            validator: *validator,
-            source: data.source.epoch,
-            target: data.target.epoch,
-            slot: data.slot,
-            root: attestation_signing_root(&pins.chain, data),
-        });
-        Ok(())
-    };
-    let verdicts = batch.iter().map(&mut judge).collect();
-    (verdicts, candidates)
-}
-
-/// Signs what was recorded.
-fn release(
-    keys: &Keys,
-    recorded: Vec<Result<Recorded, holdfast_vault_client::AttestationRefusal>>,
-) -> Vec<Result<PartialSignature, SigningRefused>> {
-    let mut hashed = HashedRoots::default();
-    let mut sign = |proof: Recorded| {
-        let validator = *proof.validator();
-        keys.sign(proof, &mut hashed).map_err(|_| SigningRefused::UnknownValidator(validator))
-    };
-    recorded.into_iter().map(|verdict| verdict.map_err(SigningRefused::from).and_then(&mut sign)).collect()
-}
-
-/// One line for a batch, whatever a client asks: the first refusal and how many there are.
-fn log_refusals(batch: &[AttestationToSign], answers: &[Result<PartialSignature, SigningRefused>]) {
-    let mut refused = batch.iter().zip(answers).filter_map(|(asked, answer)| Some((asked, answer.as_ref().err()?)));
-    if let Some((first, reason)) = refused.next() {
-        let (validator, slot, others) = (first.validator.short(), first.data.slot, refused.count());
-        tracing::warn!(validator, %slot, %reason, others, "refused to sign");
+    /// The rejection of a request that the present standing does not allow.
+    pub(crate) fn rejected(&self) -> Rejection {
+        Rejection::Closed(self.closed().unwrap_or_else(|| Closed {
+            id: ClosedId::NoShares,
+            reason: "the box holds no shares yet: import a cluster".into(),
+        }))
     }
 }
 
@@ -237,10 +188,10 @@ pub(crate) fn in_full(error: &dyn Error) -> String {
     text
 }
 
+/// The database of the slashing history.
+pub(crate) const HISTORY_FILE: &str = "history.sqlite";
 /// A path of the longest kind, and words around it. It bounds the answers that carry a reason.
 const REASON_LEN_MAX: usize = 5_000;
-
-pub(crate) const HISTORY_FILE: &str = "history.sqlite";
 
 #[cfg(test)]
 mod tests;

@@ -16,7 +16,26 @@ struct Running {
     path: PathBuf,
     stop: Option<PipeWriter>,
     served: Arc<AtomicUsize>,
-    thread: Option<JoinHandle<Result<(), ServerError>>>,
+    thread: Option<JoinHandle<Result<Ended, ServerError>>>,
+}
+
+/// Knows one answer, counts what it is asked.
+struct Counting {
+    served: Arc<AtomicUsize>,
+}
+
+impl Service for Counting {
+    fn answer(&mut self, request: Request) -> Response {
+        self.served.fetch_add(1, Ordering::Relaxed);
+        match request {
+            Request::IdentityKey => Response::IdentityKey(IdentityKey([7; 32])),
+            _ => Response::Rejected(Rejection::NoIdentity),
+        }
+    }
+
+    fn maintain(&mut self) -> Upkeep {
+        Upkeep::Again(Duration::from_secs(60))
+    }
 }
 
 impl Running {
@@ -28,13 +47,7 @@ impl Running {
         let served = Arc::new(AtomicUsize::new(0));
         let counter = served.clone();
         let thread = thread::spawn(move || {
-            server.serve(stopped.as_fd(), &mut |request| {
-                counter.fetch_add(1, Ordering::Relaxed);
-                match request {
-                    Request::IdentityKey => Response::IdentityKey(IdentityKey([7; 32])),
-                    _ => Response::Rejected(Rejection::Empty),
-                }
-            })
+            server.serve(stopped.as_fd(), &mut Counting { served: counter })
         });
         Self { _folder: folder, path, stop: Some(stop), served, thread: Some(thread) }
     }
@@ -49,7 +62,7 @@ impl Running {
 
     fn stop(mut self) {
         drop(self.stop.take());
-        self.thread.take().unwrap().join().unwrap().unwrap();
+        assert_eq!(self.thread.take().unwrap().join().unwrap().unwrap(), Ended::Asked);
         assert!(!self.path.exists(), "the socket's file is left");
     }
 }

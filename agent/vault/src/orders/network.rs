@@ -1,0 +1,112 @@
+//! Which network the box signs for: `SetNetwork`, and the first `Import`.
+
+use holdfast_evidence::NetworkPins;
+use holdfast_types::{ChainSpec, Epoch, ForkVersion, Millis};
+
+use super::Refusal;
+use crate::lease::Terms;
+use crate::sealed::{Constants, PinnedNetwork};
+use crate::vault::Vault;
+use crate::vault::standing::{Phase, Standing, Wait, epoch_at, network_in_force};
+
+impl Vault {
+    /// Pins a network that is not built in, or adds forks to the one that is pinned.
+    pub(super) fn set_network(&mut self, network: &NetworkPins, epoch: Epoch) -> Result<(), Refusal> {
+        sound(network)?;
+        let owned = self.standing.owned().ok_or(Refusal::NotOwned)?;
+        let (constants, level) = (owned.sealed.constants.clone(), owned.sealed.level);
+        match &constants.network {
+            Some(pinned) if extends(&pinned.pins, network) => {
+                let network = Some(PinnedNetwork { pins: network.clone(), terms: pinned.terms });
+                self.seal_anew(Constants { network, ..constants }, level)
+            }
+            Some(_) => Err(Refusal::Network("another one is fixed: reset the box to change it")),
+            None => {
+                let constants = self.fix_network(network.clone(), epoch)?;
+                self.seal_anew(constants, level)
+            }
+        }
+    }
+
+    /// Begins the lease of a box whose network is not fixed yet: this process ticks, and the caller seals the constants.
+    pub(super) fn fix_network(&mut self, network: NetworkPins, epoch: Epoch) -> Result<Constants, Refusal> {
+        let present = epoch_at(&network_in_force(&network), self.now());
+        let near = present.0.saturating_sub(1)..=present.0.saturating_add(1);
+        if !near.contains(&epoch.0) {
+            return Err(Refusal::Epoch { given: epoch, first: Epoch(*near.start()), last: Epoch(*near.end()) });
+        }
+        let owned = self.standing.owned().ok_or(Refusal::NotOwned)?;
+        let pin = &owned.sealed.constants.lease_counter;
+        let reading = self.tpm.counter_read(pin.index())?;
+        if reading.name.0 != pin.name {
+            return Err(Refusal::Network("the TPM's counter is not the one of this box: reset the box"));
+        }
+        let terms = Terms { first_counter: reading.value, first_epoch: epoch, epochs: self.release.lease_epochs };
+        self.begin_terms(PinnedNetwork { pins: network, terms }, reading.value)
+    }
+
+    /// Ticks under new terms. What is on the disk still has the old ones, or none, until the caller seals.
+    pub(super) fn begin_terms(&mut self, network: PinnedNetwork, counter: u64) -> Result<Constants, Refusal> {
+        let Standing::Owned(owned) = &mut self.standing else { return Err(Refusal::NotOwned) };
+        owned.sealed.constants.network = Some(network);
+        let constants = owned.sealed.constants.clone();
+        let id = holdfast_vault_client::ClosedId::LeaseAhead;
+        owned.phase = Phase::Waiting(Wait { id, until: Epoch(0), floor: None, counter });
+        self.end_wait(true);
+        match &self.standing {
+            Standing::Owned(owned) if matches!(owned.phase, Phase::Open(_)) => Ok(constants),
+            _ => Err(self.not_now()),
+        }
+    }
+
+    /// The network that an import is for: built in, or the one that is pinned.
+    pub(super) fn network_for(&self, genesis_fork_version: ForkVersion) -> Result<NetworkPins, Refusal> {
+        let pinned = self.standing.owned().and_then(|owned| owned.sealed.constants.network.as_ref());
+        if let Some(pinned) = pinned {
+            if pinned.pins.chain.genesis_fork_version != genesis_fork_version {
+                return Err(Refusal::Network("the lock is of another network than the box"));
+            }
+            return Ok(pinned.pins.clone());
+        }
+        holdfast_eth::networks::public(genesis_fork_version)
+            .map(|public| NetworkPins { chain: public.chain, exit_fork_version: public.exit_fork_version })
+            .ok_or(Refusal::Network("it is not built in: pin it with SetNetwork first"))
+    }
+
+    /// The present epoch of the network that is fixed.
+    pub(super) fn present(&self, now: Millis) -> Result<Epoch, Refusal> {
+        let owned = self.standing.owned().ok_or(Refusal::NotOwned)?;
+        owned.epoch_at(now).ok_or(Refusal::Network("none is fixed: import a cluster or order SetNetwork first"))
+    }
+}
+
+fn sound(network: &NetworkPins) -> Result<(), Refusal> {
+    let ChainSpec { slot_ms, slots_per_epoch, forks, genesis_fork_version, .. } = &network.chain;
+    if !(SLOT_MS_MIN..=SLOT_MS_MAX).contains(slot_ms) || !(1..=SLOTS_PER_EPOCH_MAX).contains(slots_per_epoch) {
+        return Err(Refusal::Network("its slots are shorter or longer than those of any network"));
+    }
+    if forks.len() > FORKS_MAX || forks.first().is_none_or(|fork| fork.epoch.0 != 0) {
+        return Err(Refusal::Network("its forks do not begin at epoch 0, or are too many"));
+    }
+    if !forks.is_sorted_by_key(|fork| fork.epoch) {
+        return Err(Refusal::Network("its forks are not in order"));
+    }
+    if holdfast_eth::networks::public(*genesis_fork_version).is_some() {
+        return Err(Refusal::Network("a public network is built in and cannot be pinned"));
+    }
+    Ok(())
+}
+
+/// Whether a network is the pinned one with more forks behind those that it had.
+fn extends(pinned: &NetworkPins, network: &NetworkPins) -> bool {
+    let (old, new) = (&pinned.chain, &network.chain);
+    let alike = ChainSpec { forks: old.forks.clone(), ..new.clone() } == *old;
+    alike && pinned.exit_fork_version == network.exit_fork_version && new.forks.starts_with(&old.forks)
+}
+
+/// Half a second: shorter slots are below what any test chain has.
+const SLOT_MS_MIN: u64 = 500;
+const SLOT_MS_MAX: u64 = 60_000;
+const SLOTS_PER_EPOCH_MAX: u64 = 64;
+/// Mainnet has had seven in six years.
+const FORKS_MAX: usize = 64;

@@ -1,0 +1,203 @@
+//! What the vault can do at present.
+//!
+//! Nobody owns the box; or it is owned, and its lease says whether it signs; or something that it needs is broken, and it
+//! signs nothing until it is started anew.
+
+use std::error::Error;
+
+use holdfast_evidence::NetworkPins;
+use holdfast_hal::tpm::Tpm;
+use holdfast_types::{Epoch, Millis, P256Public};
+use holdfast_vault_client::{Closed, ClosedId};
+
+use super::{HISTORY_FILE, in_full};
+use crate::bounds::Floor;
+use crate::history::History;
+use crate::keys::{KeyRoom, Keys};
+use crate::lease::{Barred, Lease, Lift};
+use crate::sealed::{self, Approvals, Constants, Found, Sealed};
+use crate::state::Disk;
+
+/// What the vault can do at present.
+pub(crate) enum Standing {
+    /// Nothing is sealed here.
+    Unowned { room: KeyRoom, history: History },
+    /// What is sealed has opened.
+    Owned(Box<Owned>),
+    /// Signs nothing until it is started anew. What could be opened is here to be shown.
+    Closed(Box<Broken>),
+    /// In the middle of a change of standing; seen only when that change panicked.
+    Changing,
+}
+
+/// An owned vault.
+pub(crate) struct Owned {
+    pub(crate) sealed: Sealed,
+    pub(crate) keys: Keys,
+    pub(crate) history: History,
+    pub(crate) phase: Phase,
+}
+
+/// What the lease allows an owned vault.
+pub(crate) enum Phase {
+    /// No network is fixed, so there is nothing to lease.
+    NoNetwork,
+    /// The TPM has not said yet where its counter is.
+    Undecided(Closed),
+    /// Waits for time to pass; nothing is ticked or written until then.
+    Waiting(Wait),
+    /// Signs within the lease.
+    Open(Lease),
+    /// Signs nothing until an order lifts it.
+    Refused(Refused),
+}
+
+/// What is waited for, and what is done then.
+pub(crate) struct Wait {
+    pub(crate) id: ClosedId,
+    pub(crate) until: Epoch,
+    /// What is barred when the lease begins; an order `VouchDisk` begins it without.
+    pub(crate) floor: Option<Barred>,
+    /// The counter value that was decided on.
+    pub(crate) counter: u64,
+}
+
+/// What keeps an owned vault from signing, and which order lifts it.
+pub(crate) struct Refused {
+    pub(crate) closed: Closed,
+    pub(crate) floor: Barred,
+    /// `None`: nothing does.
+    pub(crate) lift: Option<Lift>,
+}
+
+/// What is left of a vault that cannot go on.
+pub(crate) struct Broken {
+    pub(crate) closed: Closed,
+    /// What lies on the disk in the clear about the box. Nothing proves it.
+    pub(crate) header: Option<Constants>,
+    pub(crate) owned: Option<Box<Owned>>,
+    pub(crate) history: Option<History>,
+}
+
+impl Standing {
+    /// What the disk and the TPM make of it at start; the lease is not looked at yet.
+    pub(crate) fn found(disk: &dyn Disk, tpm: &mut dyn Tpm, approvals: &Approvals<'_>, room: KeyRoom) -> Self {
+        let history = History::open_or_create(&disk.database(HISTORY_FILE));
+        let found = sealed::open(disk, tpm, approvals, room);
+        match (found, history) {
+            (Ok(Found::Nothing(room)), Ok(history)) => Self::Unowned { room, history },
+            (Ok(Found::Open(sealed, keys)), Ok(history)) => {
+                Self::Owned(Box::new(Owned { sealed: *sealed, keys, history, phase: Phase::NoNetwork }))
+            }
+            (Err(error), history) => {
+                let header = sealed::header(disk).ok().flatten();
+                Self::broken(error.id(), &error, header, history.ok())
+            }
+            (Ok(Found::Nothing(_)), Err(error)) => Self::broken(ClosedId::HistoryUnusable, &error, None, None),
+            (Ok(Found::Open(sealed, _)), Err(error)) => {
+                Self::broken(ClosedId::HistoryUnusable, &error, Some(sealed.constants), None)
+            }
+        }
+    }
+
+    fn broken(id: ClosedId, error: &dyn Error, header: Option<Constants>, history: Option<History>) -> Self {
+        let closed = Closed { id, reason: in_full(error) };
+        Self::Closed(Box::new(Broken { closed, header, owned: None, history }))
+    }
+
+    /// From now on closed; what is open stays readable.
+    pub(super) fn close(&mut self, closed: Closed) {
+        *self = match std::mem::replace(self, Self::Changing) {
+            Self::Owned(owned) => {
+                Self::Closed(Box::new(Broken { closed, header: None, owned: Some(owned), history: None }))
+            }
+            Self::Unowned { history, .. } => {
+                Self::Closed(Box::new(Broken { closed, header: None, owned: None, history: Some(history) }))
+            }
+            Self::Closed(broken) => Self::Closed(Box::new(Broken { closed, ..*broken })),
+            Self::Changing => Self::Closed(Box::new(Broken { closed, header: None, owned: None, history: None })),
+        };
+    }
+
+    /// The owned vault, also when it cannot go on.
+    pub(crate) fn owned(&self) -> Option<&Owned> {
+        match self {
+            Self::Owned(owned) => Some(owned),
+            Self::Closed(broken) => broken.owned.as_deref(),
+            Self::Unowned { .. } | Self::Changing => None,
+        }
+    }
+
+    /// The history, where there is one.
+    pub(crate) fn history(&self) -> Option<&History> {
+        match self {
+            Self::Unowned { history, .. } => Some(history),
+            Self::Owned(owned) => Some(&owned.history),
+            Self::Closed(broken) => broken.owned.as_ref().map(|owned| &owned.history).or(broken.history.as_ref()),
+            Self::Changing => None,
+        }
+    }
+
+    /// As [`Standing::history`], to write.
+    pub(crate) fn history_mut(&mut self) -> Option<&mut History> {
+        match self {
+            Self::Unowned { history, .. } => Some(history),
+            Self::Owned(owned) => Some(&mut owned.history),
+            Self::Closed(broken) => match &mut broken.owned {
+                Some(owned) => Some(&mut owned.history),
+                None => broken.history.as_mut(),
+            },
+            Self::Changing => None,
+        }
+    }
+
+    /// The network, once it is fixed.
+    pub(crate) fn network(&self) -> Option<NetworkPins> {
+        self.owned()?.network()
+    }
+
+    /// Whoever is said to own the box: by what has opened, else by what lies in the clear.
+    pub(crate) fn authority(&self) -> Option<P256Public> {
+        match self {
+            Self::Closed(broken) if broken.owned.is_none() => broken.header.as_ref().map(|header| header.authority),
+            _ => self.owned().map(|owned| owned.sealed.constants.authority),
+        }
+    }
+}
+
+impl Owned {
+    /// The network: built in where it is public, so that a new release brings its new forks; else as it was pinned.
+    pub(crate) fn network(&self) -> Option<NetworkPins> {
+        let pinned = &self.sealed.constants.network.as_ref()?.pins;
+        Some(network_in_force(pinned))
+    }
+
+    /// The vault's clock in epochs; 0 before genesis.
+    pub(crate) fn epoch_at(&self, now: Millis) -> Option<Epoch> {
+        Some(epoch_at(&self.network()?, now))
+    }
+
+    /// What a bar on epochs means for blocks too.
+    pub(crate) fn floor_of(&self, barred: &Barred) -> Option<Floor> {
+        let chain = self.network()?.chain;
+        let slot = chain.first_slot(Epoch(barred.target.0.saturating_add(1)));
+        Some(Floor {
+            target: Some(barred.target),
+            source: barred.source,
+            slot: Some(holdfast_types::Slot(slot.0.saturating_sub(1))),
+        })
+    }
+}
+
+/// The facts of a network: those of this release where it is a public one.
+pub(crate) fn network_in_force(pinned: &NetworkPins) -> NetworkPins {
+    match holdfast_eth::networks::public(pinned.chain.genesis_fork_version) {
+        Some(public) => NetworkPins { chain: public.chain, exit_fork_version: public.exit_fork_version },
+        None => pinned.clone(),
+    }
+}
+
+/// The epoch of a time; 0 before genesis.
+pub(crate) fn epoch_at(network: &NetworkPins, now: Millis) -> Epoch {
+    network.chain.slot_at(now).map_or(Epoch(0), |slot| network.chain.epoch_of(slot))
+}
