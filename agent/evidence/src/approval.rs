@@ -1,7 +1,7 @@
 //! Approvals: a signature that lets a TPM accept other register values without sealing anew.
 //!
-//! Two exist. The release key approves a measured image ("os/BOARD/LEVEL", registers 11, 12 and 13); the box's authority
-//! approves a boot state ("box/1", register 7). Both are made here, offline.
+//! Two exist. The release key approves a measured image ("os/BOARD/LEVEL", registers 11, 12 and 13); the box's
+//! authority approves a boot state ("box/1", register 7). Both are made here, offline.
 
 use holdfast_types::{P256Public, P256Signature, PolicyDigest};
 use serde::{Deserialize, Serialize};
@@ -68,3 +68,50 @@ pub const IMAGE_REGISTERS: [u8; 3] = [11, 12, 13];
 pub const FIRMWARE_REGISTERS: [u8; 1] = [7];
 /// The purpose of an authority's approval.
 pub const FIRMWARE_REF: &str = "box/1";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(secret: u8) -> SigningKey {
+        SigningKey::from_bytes(&[secret; 32]).unwrap()
+    }
+
+    #[test]
+    fn an_approval_of_an_image_is_for_its_registers_board_and_level() {
+        let approval = Approval::of_image(&key(1), "board", 3, [0x11; 32]);
+        assert_eq!(approval.policy, policy::pcrs(&[11, 12, 13], &[[0x11; 32], [0; 32], [0; 32]]));
+        assert_eq!(approval.policy_ref, "os/board/3");
+        assert_eq!(approval.verify(&key(1).public()), Ok(()));
+    }
+
+    #[test]
+    fn an_approval_of_a_boot_state_is_for_register_7() {
+        let approval = Approval::of_firmware(&key(1), [0x07; 32]);
+        assert_eq!(approval.policy, policy::pcrs(&[7], &[[0x07; 32]]));
+        assert_eq!(approval.policy_ref, "box/1");
+        assert_eq!(approval.verify(&key(1).public()), Ok(()));
+    }
+
+    #[test]
+    fn every_changed_byte_and_every_other_signer_fails() {
+        let approval = Approval::of_image(&key(1), "board", 3, [0x11; 32]);
+        let fails = |changed: &Approval, signer: u8, what: &str| {
+            assert_eq!(changed.verify(&key(signer).public()), Err(ApprovalError::Signature), "{what}");
+        };
+        fails(&approval, 2, "another signer");
+        for at in 0..32 {
+            let mut changed = approval.clone();
+            changed.policy.0[at] ^= 1;
+            fails(&changed, 1, &format!("policy byte {at}"));
+        }
+        for at in 0..64 {
+            let mut changed = approval.clone();
+            changed.signature.0[at] ^= 1;
+            fails(&changed, 1, &format!("signature byte {at}"));
+        }
+        for purpose in ["os/board/4", "os/board/33", "os/board/", "", "box/1"] {
+            fails(&Approval { policy_ref: purpose.into(), ..approval.clone() }, 1, purpose);
+        }
+    }
+}

@@ -1,5 +1,10 @@
-//! The envelope in which shares and identity keys travel from the operator's machine to the vault: HPKE (RFC 9180), base
-//! mode, DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, ChaCha20Poly1305. What carries it sees ciphertext only.
+//! The envelope in which shares and identity keys travel from the operator's machine to the vault: HPKE (RFC 9180),
+//! base mode, DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, ChaCha20Poly1305. What carries it sees ciphertext only.
+//!
+//! It does not say who sealed it: the order around it is signed.
+
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
@@ -10,7 +15,7 @@ use hpke::kem::X25519HkdfSha256;
 use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
 use rand_core::CryptoRngCore;
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// What was encrypted to one one-time key of a vault.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +34,7 @@ pub enum EnvelopeError {
     NotOurs,
 }
 
-/// The secret half of a one-time key of a vault.
+/// The secret half of a one-time key of a vault. Wiped when it is dropped.
 pub struct ImportSecret {
     secret: <X25519HkdfSha256 as Kem>::PrivateKey,
     public: ImportKey,
@@ -59,18 +64,24 @@ impl ImportSecret {
         if envelope.to != self.public {
             return Err(EnvelopeError::NotOurs);
         }
-        let encapsulated = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(&envelope.encapsulated.0)
-            .map_err(|_| EnvelopeError::NotOurs)?;
-        hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
-            &OpModeR::Base,
-            &self.secret,
-            &encapsulated,
-            &info(to),
-            &envelope.ciphertext,
-            purpose,
-        )
-        .map(Zeroizing::new)
-        .map_err(|_| EnvelopeError::NotOurs)
+        self.open_with(&info(to), purpose, envelope)
+    }
+
+    fn open_with(&self, info: &[u8], aad: &[u8], envelope: &Envelope) -> Result<Zeroizing<Vec<u8>>, EnvelopeError> {
+        let Envelope { encapsulated, ciphertext, .. } = envelope;
+        <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(&encapsulated.0)
+            .and_then(|encapsulated| {
+                hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
+                    &OpModeR::Base,
+                    &self.secret,
+                    &encapsulated,
+                    info,
+                    ciphertext,
+                    aad,
+                )
+            })
+            .map(Zeroizing::new)
+            .map_err(|_| EnvelopeError::NotOurs)
     }
 }
 
@@ -135,3 +146,10 @@ impl<R: CryptoRngCore> hpke::rand_core::CryptoRng for Passed<'_, R> {}
 fn info(to: BoxName) -> Vec<u8> {
     [b"holdfast import 1".as_slice(), &to.0].concat()
 }
+
+/// `hpke` keeps its secret keys in this type, and leaves off the feature that wipes it on drop: our manifest turns it
+/// on.
+const _: fn() = || {
+    const fn wiped<T: Zeroize>() {}
+    wiped::<x25519_dalek::StaticSecret>();
+};

@@ -1,7 +1,11 @@
 //! Orders: what only the operator decides, signed by the authority for one box and one challenge of its vault.
 //!
-//! A signature covers the exact bytes that travel; they are decoded only after it was checked, but for `Own`, which brings
-//! the key that it is signed with.
+//! A signature covers the exact bytes that travel; they are decoded only after it was checked, but for `Own`, which
+//! brings the key that it is signed with. What they list is bounded and ordered; whether a box can carry an order out,
+//! its vault says.
+
+#[cfg(test)]
+mod tests;
 
 use holdfast_types::{
     BoxName, ChainSpec, Challenge, Epoch, ForkVersion, HistoryDigest, HistoryMarks, LockHash, P256Public,
@@ -39,7 +43,7 @@ pub enum Order {
     Import(ImportOrder),
     /// Merges slashing history; never lowers a watermark.
     ImportHistory(HistoryMarks),
-    /// Erases the shares of these validators. Their watermarks stay.
+    /// Erases the shares of these validators, in ascending order of their keys, each once. Their watermarks stay.
     Retire(Vec<ValidatorPublic>),
     /// Signs a voluntary exit of a validator (consensus-specs phase0, `VoluntaryExit`).
     Exit {
@@ -150,6 +154,9 @@ pub struct OrderText {
 }
 
 /// An order as it travels. Nothing is known of its signature.
+///
+/// A signature has a second form that counts as well, so an order is known by its text alone, and what keeps it from
+/// being carried out twice is its challenge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedOrder {
     text: Vec<u8>,
@@ -162,9 +169,24 @@ pub enum OrderError {
     /// The bytes are no order of this version.
     #[error("the order is none that this version knows: use a command of the box's release")]
     Form,
+    /// It lists more than one order may.
+    #[error("the order lists {len} validators, at most {VALIDATORS_MAX} are allowed: split it into several")]
+    ManyValidators {
+        /// How many.
+        len: usize,
+    },
     /// The signature is not the authority's.
     #[error("the order is not signed by the authority of this box")]
     Signature,
+    /// Its text is longer than any order.
+    #[error("the order has {len} bytes, at most {ORDER_LEN_MAX} are allowed: split it into several")]
+    TooLong {
+        /// Its length.
+        len: usize,
+    },
+    /// A list is not in order, or names a validator twice.
+    #[error("the order does not list its validators in ascending order, each once: sort them")]
+    Unordered,
 }
 
 impl Order {
@@ -186,6 +208,30 @@ impl Order {
             Self::VouchDisk => "VouchDisk",
             Self::NewCounter { .. } => "NewCounter",
             Self::Downgrade { .. } => "Downgrade",
+        }
+    }
+
+    /// Checks what it lists: not too much, in ascending order, nothing twice. A [`SignedOrder`] is read only when this
+    /// holds.
+    ///
+    /// # Errors
+    /// [`OrderError::ManyValidators`] or [`OrderError::Unordered`].
+    pub fn check_form(&self) -> Result<(), OrderError> {
+        match self {
+            Self::Import(import) => ascending(&import.validators, |validator| validator),
+            Self::ImportHistory(marks) => ascending(&marks.validators, |marks| &marks.validator),
+            Self::Retire(validators) => ascending(validators, |validator| validator),
+            Self::Own { .. }
+            | Self::ChangeAuthority { .. }
+            | Self::Reset
+            | Self::Identity(_)
+            | Self::Exit { .. }
+            | Self::Register { .. }
+            | Self::SetNetwork { .. }
+            | Self::AcceptFloor { .. }
+            | Self::VouchDisk
+            | Self::NewCounter { .. }
+            | Self::Downgrade { .. } => Ok(()),
         }
     }
 }
@@ -222,8 +268,9 @@ impl SignedOrder {
     /// The order, when the authority signed it.
     ///
     /// # Errors
-    /// [`OrderError::Signature`] first, then [`OrderError::Form`].
+    /// [`OrderError::Signature`] before anything is decoded, then as [`SignedOrder::unverified`].
     pub fn verify(&self, authority: &P256Public) -> Result<OrderText, OrderError> {
+        self.check_len()?;
         if !verify(authority, &signed_bytes(&self.text), &self.signature) {
             return Err(OrderError::Signature);
         }
@@ -233,12 +280,20 @@ impl SignedOrder {
     /// What it says, whoever signed it: only to name it, or to find the key of an `Own`.
     ///
     /// # Errors
-    /// [`OrderError::Form`].
+    /// [`OrderError::TooLong`] before anything is decoded, then [`OrderError::Form`] and as [`Order::check_form`].
     pub fn unverified(&self) -> Result<OrderText, OrderError> {
-        match postcard::take_from_bytes(&self.text) {
-            Ok((text, [])) => Ok(text),
-            _ => Err(OrderError::Form),
+        self.check_len()?;
+        let (text, rest) = postcard::take_from_bytes::<OrderText>(&self.text).map_err(|_| OrderError::Form)?;
+        if !rest.is_empty() {
+            return Err(OrderError::Form);
         }
+        text.order.check_form()?;
+        Ok(text)
+    }
+
+    fn check_len(&self) -> Result<(), OrderError> {
+        let len = self.text.len();
+        if len > ORDER_LEN_MAX { Err(OrderError::TooLong { len }) } else { Ok(()) }
     }
 
     /// By what the log knows it.
@@ -255,7 +310,27 @@ pub fn history_digest(marks: &HistoryMarks) -> HistoryDigest {
     HistoryDigest(Sha256::new_with_prefix(b"holdfast history 1").chain_update(bytes).finalize().into())
 }
 
-/// No other signature of an authority is over bytes that begin so.
+/// The name of the box whose TPM has the attestation key with this Name.
+#[must_use]
+pub fn box_name(attestation_key_name: &[u8]) -> BoxName {
+    BoxName(Sha256::new_with_prefix(b"holdfast box 1").chain_update(attestation_key_name).finalize().into())
+}
+
+fn ascending<T>(list: &[T], key: impl Fn(&T) -> &ValidatorPublic) -> Result<(), OrderError> {
+    if list.len() > VALIDATORS_MAX {
+        return Err(OrderError::ManyValidators { len: list.len() });
+    }
+    if list.is_sorted_by(|one, next| key(one) < key(next)) { Ok(()) } else { Err(OrderError::Unordered) }
+}
+
+/// No other signature of an authority is over bytes that begin so: an approval begins with a digest, a certificate with
+/// the tag of a DER sequence.
 fn signed_bytes(text: &[u8]) -> Vec<u8> {
     [b"holdfast order 1".as_slice(), text].concat()
 }
+
+/// The most bytes of an order's text: the marks of [`VALIDATORS_MAX`] validators need at most 149 each, their shares
+/// 81.
+pub const ORDER_LEN_MAX: usize = 192 * 1024;
+/// As many as one box may hold shares of; a longer history is imported in several orders.
+const VALIDATORS_MAX: usize = 1_000;

@@ -119,8 +119,8 @@ impl SimTpm {
         self.chip().state.resets += 1;
     }
 
-    /// Clears the TPM (`TPM2_Clear`): a new storage seed, no counters, resets at zero. Nothing that was sealed opens any
-    /// more, and the box key is another one; the attestation key stays.
+    /// Clears the TPM (`TPM2_Clear`): a new storage seed, no counters, resets at zero. Nothing that was sealed opens
+    /// any more, and the box key is another one; the attestation key stays.
     pub fn clear(&self) {
         self.chip().state.clear();
     }
@@ -131,8 +131,8 @@ impl SimTpm {
         Snapshot(self.chip().state.clone())
     }
 
-    /// Puts a copy back, also one of another TPM, which this one thereby becomes. Faults stay planned, and the generator
-    /// goes on: two runs from one copy do not draw the same bytes.
+    /// Puts a copy back, also one of another TPM, which this one thereby becomes. Faults stay planned, and the
+    /// generator goes on: two runs from one copy do not draw the same bytes.
     pub fn restore(&self, copy: &Snapshot) {
         self.chip().state = copy.0.clone();
     }

@@ -1,25 +1,26 @@
 //! Where the TPM is: `device:PATH`, and in builds for tests `swtpm:host=127.0.0.1,port=N`.
 
-use std::str::FromStr;
+use std::ffi::CString;
 
 use holdfast_hal::tpm::{TpmError, TpmKind};
-use tss_esapi::tcti_ldr::{DeviceConfig, TctiNameConf};
 
-/// How to connect to `address`, and what kind of TPM that promises.
-pub(crate) fn parse(address: &str) -> Result<(TctiNameConf, TpmKind), TpmError> {
+/// How the TPM stack takes `address`, and what kind of TPM it promises.
+pub(crate) fn parse(address: &str) -> Result<(CString, TpmKind), TpmError> {
     let unknown = || TpmError::UnknownAddress { address: address.to_owned() };
-    if let Some(path) = address.strip_prefix("device:").filter(|path| path.starts_with('/')) {
-        let device = DeviceConfig::from_str(path).map_err(|_| unknown())?;
-        return Ok((TctiNameConf::Device(device), TpmKind::Device));
-    }
-    emulated(address).ok_or_else(unknown)
+    let kind = if address.strip_prefix("device:").is_some_and(|path| path.starts_with('/')) {
+        TpmKind::Device
+    } else if is_emulated(address) {
+        TpmKind::Emulated
+    } else {
+        return Err(unknown());
+    };
+    // The stack has the same names for its transports as we have.
+    Ok((CString::new(address).map_err(|_| unknown())?, kind))
 }
 
 #[cfg(feature = "danger_emulated_tpm")]
-fn emulated(address: &str) -> Option<(TctiNameConf, TpmKind)> {
-    let port = emulated_port(address)?;
-    let network = tss_esapi::tcti_ldr::NetworkTPMConfig::from_str(&format!("host=127.0.0.1,port={port}")).ok()?;
-    Some((TctiNameConf::Swtpm(network), TpmKind::Emulated))
+fn is_emulated(address: &str) -> bool {
+    emulated_port(address).is_some()
 }
 
 /// The port of an emulated TPM on this machine. Loopback only: whoever can reach an emulator's socket owns it.
@@ -29,8 +30,8 @@ pub(crate) fn emulated_port(address: &str) -> Option<u16> {
 }
 
 #[cfg(not(feature = "danger_emulated_tpm"))]
-fn emulated(_address: &str) -> Option<(TctiNameConf, TpmKind)> {
-    None
+fn is_emulated(_address: &str) -> bool {
+    false
 }
 
 #[cfg(test)]
@@ -39,12 +40,15 @@ mod tests {
 
     #[test]
     fn a_device_is_a_part_of_the_machine() {
-        assert!(matches!(parse("device:/dev/tpmrm0"), Ok((TctiNameConf::Device(_), TpmKind::Device))));
+        let (conf, kind) = parse("device:/dev/tpmrm0").unwrap();
+        assert_eq!((conf.as_c_str(), kind), (c"device:/dev/tpmrm0", TpmKind::Device));
     }
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for address in ["", "device", "device:", "device:tpm0", "tabrmd", "mssim:port=1", "swtpm", "/dev/tpmrm0"] {
+        for address in
+            ["", "device", "device:", "device:tpm0", "tabrmd", "mssim:port=1", "swtpm", "/dev/tpmrm0", "device:/dev/\0"]
+        {
             assert!(matches!(parse(address), Err(TpmError::UnknownAddress { .. })), "accepted {address:?}");
         }
     }

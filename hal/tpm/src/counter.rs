@@ -1,125 +1,112 @@
-//! The monotonic counter: a plain NV counter in the owner's range, read and incremented with an empty password.
+//! Monotonic counters: plain NV counters in the owner's range, read and incremented with an empty password.
 //!
-//! Whoever can talk to the TPM can increment it, which only ever makes the box refuse; nobody can lower it. It is not
+//! Whoever can talk to the TPM can increment one, which only ever makes the box refuse; nobody can lower it. It is not
 //! `ORDERLY`: such a counter jumps by up to 255 after a power cut.
 
-use holdfast_hal::tpm::{NvIndex, TpmError};
-use tss_esapi::Context;
-use tss_esapi::attributes::{NvIndexAttributes, NvIndexAttributesBuilder};
-use tss_esapi::constants::NvIndexType;
-use tss_esapi::constants::response_code::Tss2ResponseCodeKind;
-use tss_esapi::handles::{KeyHandle, NvIndexHandle, NvIndexTpmHandle, TpmHandle};
-use tss_esapi::interface_types::algorithm::HashingAlgorithm;
-use tss_esapi::interface_types::resource_handles::{NvAuth, Provision};
-use tss_esapi::interface_types::session_handles::AuthSession;
-use tss_esapi::structures::{NvPublic, NvPublicBuilder};
+use holdfast_hal::tpm::{CounterDefined, CounterReading, NvIndex, TpmError, TpmName};
 
-use crate::failure::{Naming, odd_answer};
-use crate::session::{Purpose, with_session};
+use crate::connection::Connection;
+use crate::failure::{self, Failure, odd_answer};
+use crate::raw::{ALG_SHA256, Index, Purpose, Session};
+use crate::template;
 
-/// Makes the counter unless it is there; finishes a definition that was cut off before its first value.
-pub(crate) fn define(context: &mut Context, storage_root: KeyHandle, index: NvIndex) -> Result<(), TpmError> {
-    let handle = NvIndexTpmHandle::new(index.0).naming(DEFINE)?;
-    with_session(context, storage_root, Purpose::Audit, |context, session| {
-        match opened(context, session, index, |_, _, written| Ok(written)) {
-            Ok(true) => return Ok(()),
-            Ok(false) => {}
-            Err(TpmError::CounterMissing(_)) => {
-                let public = public(handle).naming(DEFINE)?;
-                let defined = context.execute_with_session(Some(session), |context| {
-                    context.nv_define_space(Provision::Owner, None, public)
-                });
-                context.tr_close(&mut defined.naming(DEFINE)?.into()).naming(DEFINE)?;
-            }
-            Err(err) => return Err(err),
-        }
-        opened(context, session, index, |context, counter, _| {
-            Ok(context.nv_increment(NvAuth::NvIndex(counter), counter).naming(INCREMENT)?)
-        })
-    })
+/// A counter of ours, whose attributes were checked under a session's HMAC.
+pub(crate) struct Counter<'c> {
+    pub(crate) index: Index<'c>,
+    /// The Name, once it has a value.
+    name: Option<TpmName>,
 }
 
-/// The counter's value.
-pub(crate) fn read(context: &mut Context, storage_root: KeyHandle, index: NvIndex) -> Result<u64, TpmError> {
-    with_session(context, storage_root, Purpose::Audit, |context, session| {
-        opened(context, session, index, |context, counter, written| {
-            if !written {
-                return Err(TpmError::CounterMissing(index));
-            }
-            let value = context.nv_read(NvAuth::NvIndex(counter), counter, COUNTER_LEN, 0).naming(READ)?;
-            let value = value.value().try_into().map_err(|_| odd_answer(READ, "the answer is not 8 bytes long"))?;
-            Ok(u64::from_be_bytes(value))
-        })
-    })
+/// Makes the counter unless it is there; finishes a definition that was cut off before its first value.
+pub(crate) fn define(connection: &Connection, index: NvIndex) -> Result<CounterDefined, TpmError> {
+    if index.0 >> 24 != NV_HANDLES {
+        return Err(odd_answer(DEFINE, "the number is not that of an NV index"));
+    }
+    let session = connection.session(Purpose::Audit)?;
+    let found = match find(connection, &session, index) {
+        Err(TpmError::CounterMissing(_)) => None,
+        found => Some(found?),
+    };
+    let created = found.as_ref().is_none_or(|counter| counter.name.is_none());
+    if created {
+        let unused = match found {
+            Some(counter) => counter.index,
+            None => connection.esys.define_index(&session, index.0, ATTRIBUTES)?,
+        };
+        connection.esys.increment(&session, &unused)?;
+    }
+    let reading = value(connection, &session, index)?;
+    Ok(CounterDefined { reading, created })
+}
+
+/// The counter's Name and value.
+pub(crate) fn read(connection: &Connection, index: NvIndex) -> Result<CounterReading, TpmError> {
+    value(connection, &connection.session(Purpose::Audit)?, index)
 }
 
 /// Adds one.
-pub(crate) fn increment(context: &mut Context, storage_root: KeyHandle, index: NvIndex) -> Result<(), TpmError> {
-    with_session(context, storage_root, Purpose::Audit, |context, session| {
-        opened(context, session, index, |context, counter, written| {
-            if !written {
-                return Err(TpmError::CounterMissing(index));
-            }
-            Ok(context.nv_increment(NvAuth::NvIndex(counter), counter).naming(INCREMENT)?)
-        })
-    })
+pub(crate) fn increment(connection: &Connection, index: NvIndex) -> Result<(), TpmError> {
+    let session = connection.session(Purpose::Audit)?;
+    let counter = find_written(connection, &session, index)?;
+    Ok(connection.esys.increment(&session, &counter.index)?)
 }
 
-/// Runs `act` under `session` with the counter and whether it has a value, after its public area was checked. The
-/// session's HMAC covers the index's Name, so an index that was swapped on the bus does not pass as this one.
-fn opened<T>(
-    context: &mut Context,
-    session: AuthSession,
+/// The counter at `index` when it has a value.
+pub(crate) fn find_written<'c>(
+    connection: &'c Connection,
+    session: &Session<'_>,
     index: NvIndex,
-    act: impl FnOnce(&mut Context, NvIndexHandle, bool) -> Result<T, TpmError>,
-) -> Result<T, TpmError> {
-    let handle = NvIndexTpmHandle::new(index.0).naming(FIND)?;
-    let found = context.tr_from_tpm_public(TpmHandle::NvIndex(handle)).naming(FIND).map_err(|failure| {
-        if failure.is(Tss2ResponseCodeKind::Handle) { TpmError::CounterMissing(index) } else { failure.into() }
-    });
-    let mut object = found?;
-    let done = context.execute_with_session(Some(session), |context| {
-        let counter = NvIndexHandle::from(object);
-        let (present, _) = context.nv_read_public(counter).naming(FIND)?;
-        let written = present.attributes().written();
-        let ours = [false, true].map(attributes).into_iter().any(|ours| ours.is_ok_and(|a| a == present.attributes()));
-        let expected = public(handle).naming(FIND)?;
-        let alike = present.data_size() == expected.data_size()
-            && present.name_algorithm() == expected.name_algorithm()
-            && present.authorization_policy() == expected.authorization_policy();
-        if !ours || !alike {
-            return Err(TpmError::NotACounter(index));
-        }
-        act(context, counter, written)
-    });
-    let closed = context.tr_close(&mut object).naming(FIND);
-    let value = done?;
-    closed?;
-    Ok(value)
+) -> Result<Counter<'c>, TpmError> {
+    let counter = find(connection, session, index)?;
+    if counter.name.is_none() { Err(TpmError::CounterMissing(index)) } else { Ok(counter) }
 }
 
-fn public(handle: NvIndexTpmHandle) -> tss_esapi::Result<NvPublic> {
-    NvPublicBuilder::new()
-        .with_nv_index(handle)
-        .with_index_name_algorithm(HashingAlgorithm::Sha256)
-        .with_index_attributes(attributes(false)?)
-        .with_data_area_size(usize::from(COUNTER_LEN))
-        .build()
+fn value(connection: &Connection, session: &Session<'_>, index: NvIndex) -> Result<CounterReading, TpmError> {
+    let counter = find(connection, session, index)?;
+    let name = counter.name.ok_or(TpmError::CounterMissing(index))?;
+    let value = connection.esys.read_number(session, &counter.index)?;
+    Ok(CounterReading { name, value: value.ok_or_else(|| odd_answer(READ, "the answer is not 8 bytes long"))? })
 }
 
-fn attributes(written: bool) -> tss_esapi::Result<NvIndexAttributes> {
-    NvIndexAttributesBuilder::new()
-        .with_nv_index_type(NvIndexType::Counter)
-        .with_auth_read(true)
-        .with_auth_write(true)
-        .with_no_da(true)
-        .with_written(written)
-        .build()
+/// Looks for the counter. Its Name covers all of its public area, so a Name that is as expected is the whole check; and
+/// the HMAC of a command covers the Name, so an index that is swapped on the bus does not pass as this one.
+fn find<'c>(connection: &'c Connection, session: &Session<'_>, index: NvIndex) -> Result<Counter<'c>, TpmError> {
+    let missing = |failure: Failure| {
+        if failure.is(failure::HANDLE) { TpmError::CounterMissing(index) } else { failure.into() }
+    };
+    let found = connection.esys.find_index(index.0).map_err(missing)?;
+    let name = connection.esys.index_name(session, &found).map_err(missing)?;
+    let name = if name == template::name(&area(index, ATTRIBUTES | WRITTEN)) {
+        Some(TpmName(name))
+    } else if name == template::name(&area(index, ATTRIBUTES)) {
+        None
+    } else {
+        return Err(TpmError::NotACounter(index));
+    };
+    Ok(Counter { index: found, name })
+}
+
+/// The marshalled `TPMS_NV_PUBLIC` of our counter at `index`.
+fn area(index: NvIndex, attributes: u32) -> Vec<u8> {
+    let mut area = Vec::with_capacity(14);
+    area.extend_from_slice(&index.0.to_be_bytes());
+    area.extend_from_slice(&ALG_SHA256.to_be_bytes());
+    area.extend_from_slice(&attributes.to_be_bytes());
+    area.extend_from_slice(&0u16.to_be_bytes()); // No policy.
+    area.extend_from_slice(&8u16.to_be_bytes()); // One UINT64.
+    area
 }
 
 const DEFINE: &str = "define the counter";
-const FIND: &str = "look at the counter";
 const READ: &str = "read the counter";
-const INCREMENT: &str = "increment the counter";
-/// A counter is one big-endian `UINT64`.
-const COUNTER_LEN: u16 = 8;
+/// The first byte of an NV index's handle.
+const NV_HANDLES: u32 = 0x01;
+
+// TPM 2.0 Library Part 2, 13.4: a counter, read and written with its own (empty) password, without protection against
+// guessing.
+const ATTRIBUTES: u32 = AUTH_WRITE | KIND_COUNTER | AUTH_READ | NO_DA;
+const AUTH_WRITE: u32 = 1 << 2;
+const KIND_COUNTER: u32 = 1 << 4;
+const AUTH_READ: u32 = 1 << 18;
+const NO_DA: u32 = 1 << 25;
+const WRITTEN: u32 = 1 << 29;

@@ -1,34 +1,29 @@
-//! [`EsapiTpm`]: the connection, the storage root key, and the trait.
+//! [`EsapiTpm`]: the trait over one connection, which is opened anew when it was lost.
 
-use holdfast_hal::tpm::{NvIndex, PcrIndex, SealedBlob, Tpm, TpmError, TpmKind, TpmName};
-use tss_esapi::Context;
-use tss_esapi::attributes::ObjectAttributesBuilder;
-use tss_esapi::constants::PropertyTag;
-use tss_esapi::handles::KeyHandle;
-use tss_esapi::interface_types::algorithm::{HashingAlgorithm, PublicAlgorithm};
-use tss_esapi::interface_types::ecc::EccCurve;
-use tss_esapi::interface_types::resource_handles::Hierarchy;
-use tss_esapi::interface_types::session_handles::AuthSession;
-use tss_esapi::structures::{EccPoint, Public, PublicBuilder, PublicEccParametersBuilder, SymmetricDefinitionObject};
+use holdfast_hal::tpm::{
+    CounterDefined, CounterReading, NvIndex, PcrIndex, Quote, Resets, SealedBlob, Tpm, TpmError, TpmKind, TpmName,
+    UnsealPolicy,
+};
+use holdfast_types::{P256Public, P256Signature, PolicyDigest};
 use zeroize::Zeroizing;
 
-use crate::address;
-use crate::failure::{Failure, Naming, odd_answer};
-#[cfg(feature = "danger_emulated_tpm")]
-use crate::left_over;
-use crate::session::{Purpose, with_session};
-use crate::{counter, pcr, seal};
+use crate::connection::Connection;
+use crate::failure::odd_answer;
+use crate::raw::Purpose;
+use crate::{counter, keys, pcr, seal};
 
 /// One TPM, held for as long as this lives: an emulator serves one connection at a time.
 ///
-/// The storage root key stays loaded; everything else is flushed before a call returns. An answer whose HMAC does not
-/// fit ends the connection: the stack then refuses every later call, and only opening anew helps.
+/// An answer that is cut short, or whose HMAC does not fit, ends the connection and fails the call. The next call opens
+/// a new one, to the same storage root key or not at all. It may be another power cycle of the TPM: [`Tpm::resets`]
+/// tells.
 #[derive(Debug)]
 pub struct EsapiTpm {
-    context: Context,
+    address: String,
     kind: TpmKind,
-    storage_root: KeyHandle,
     storage_root_name: TpmName,
+    attestation_key_name: Option<TpmName>,
+    connection: Option<Connection>,
 }
 
 impl EsapiTpm {
@@ -42,23 +37,32 @@ impl EsapiTpm {
     /// [`TpmError::UnknownAddress`], [`TpmError::Unreachable`], [`TpmError::Emulated`] when the device says that it is
     /// software and this build does not accept that, [`TpmError::Refused`] when the storage root key cannot be made.
     pub fn open(address: &str) -> Result<Self, TpmError> {
-        let (conf, promised) = address::parse(address)?;
-        #[cfg(feature = "danger_emulated_tpm")]
-        if let Some(port) = address::emulated_port(address) {
-            left_over::flush(port)
-                .map_err(|err| TpmError::Unreachable { address: address.to_owned(), err: Box::new(err) })?;
+        let connection = Connection::open(address)?;
+        Ok(Self {
+            address: address.to_owned(),
+            kind: connection.kind,
+            storage_root_name: connection.storage_root_name.clone(),
+            attestation_key_name: None,
+            connection: Some(connection),
+        })
+    }
+
+    /// The connection, or a new one in place of one that was lost.
+    fn connection(&mut self) -> Result<&Connection, TpmError> {
+        let live = self.connection.take_if(|connection| !connection.esys.is_lost());
+        // The lost one ends before the new one begins: an emulator serves one at a time.
+        self.connection = None;
+        let connection = match live {
+            Some(live) => live,
+            None => Connection::open(&self.address)?,
+        };
+        if connection.kind != self.kind || connection.storage_root_name != self.storage_root_name {
+            return Err(TpmError::OtherTpm {
+                sealed: self.storage_root_name.clone(),
+                present: connection.storage_root_name.clone(),
+            });
         }
-        let mut context = Context::new(conf)
-            .map_err(|err| TpmError::Unreachable { address: address.to_owned(), err: Box::new(err) })?;
-        let maker = context.get_tpm_property(PropertyTag::Manufacturer).naming("name its maker")?;
-        let kind = if maker == Some(MAKER_LIBTPMS) { TpmKind::Emulated } else { promised };
-        if kind == TpmKind::Emulated && !cfg!(feature = "danger_emulated_tpm") {
-            return Err(TpmError::Emulated { address: address.to_owned() });
-        }
-        let storage_root = create_storage_root(&mut context)?;
-        let name = context.tr_get_name(storage_root.into()).naming("name the storage root key")?;
-        let storage_root_name = TpmName(name.value().to_vec());
-        Ok(Self { context, kind, storage_root, storage_root_name })
+        Ok(self.connection.insert(connection))
     }
 }
 
@@ -68,85 +72,71 @@ impl Tpm for EsapiTpm {
     }
 
     fn random(&mut self, len: usize) -> Result<Zeroizing<Vec<u8>>, TpmError> {
-        if len > RANDOM_LEN_MAX {
-            return Err(odd_answer(RANDOM, "more than 32 bytes asked for"));
-        }
-        let bytes = with_session(&mut self.context, self.storage_root, Purpose::HideAnswer, |context, session| {
-            context.execute_with_session(Some(session), |context| context.get_random(len)).naming(RANDOM)
-        })?;
-        if bytes.value().len() != len {
+        let wanted = u16::try_from(len).ok().filter(|wanted| *wanted <= RANDOM_LEN_MAX);
+        let wanted = wanted.ok_or_else(|| odd_answer(RANDOM, "more than 32 bytes asked for"))?;
+        let connection = self.connection()?;
+        let bytes = connection.esys.random(&connection.session(Purpose::HideAnswer)?, wanted)?;
+        if bytes.len() != len {
             return Err(odd_answer(RANDOM, "fewer bytes came than were asked for"));
         }
-        Ok(Zeroizing::new(bytes.value().to_vec()))
+        Ok(bytes)
     }
 
-    fn read_pcr(&mut self, index: PcrIndex) -> Result<[u8; 32], TpmError> {
-        Ok(pcr::read(&mut self.context, self.storage_root, &[index])?[0])
+    fn read_pcrs(&mut self, pcrs: &[PcrIndex]) -> Result<Vec<[u8; 32]>, TpmError> {
+        pcr::read(self.connection()?, pcrs)
     }
 
     fn storage_root_name(&mut self) -> Result<TpmName, TpmError> {
         Ok(self.storage_root_name.clone())
     }
 
-    fn seal(&mut self, secret: &[u8], pcrs: &[PcrIndex]) -> Result<SealedBlob, TpmError> {
-        seal::seal(&mut self.context, self.storage_root, &self.storage_root_name, secret, pcrs)
+    fn attestation_key_name(&mut self) -> Result<TpmName, TpmError> {
+        if let Some(name) = &self.attestation_key_name {
+            return Ok(name.clone());
+        }
+        let name = keys::attestation_key_name(self.connection()?)?;
+        Ok(self.attestation_key_name.insert(name).clone())
     }
 
-    fn unseal(&mut self, blob: &SealedBlob) -> Result<Zeroizing<Vec<u8>>, TpmError> {
-        seal::unseal(&mut self.context, self.storage_root, &self.storage_root_name, blob)
+    fn resets(&mut self) -> Result<Resets, TpmError> {
+        let connection = self.connection()?;
+        let (resets, restarts) = connection.esys.resets(&connection.session(Purpose::Audit)?)?;
+        Ok(Resets { resets, restarts })
     }
 
-    fn counter_define(&mut self, index: NvIndex) -> Result<(), TpmError> {
-        counter::define(&mut self.context, self.storage_root, index)
+    fn seal(&mut self, secret: &[u8], policy: &PolicyDigest) -> Result<SealedBlob, TpmError> {
+        seal::seal(self.connection()?, secret, policy)
     }
 
-    fn counter_read(&mut self, index: NvIndex) -> Result<u64, TpmError> {
-        counter::read(&mut self.context, self.storage_root, index)
+    fn unseal(&mut self, blob: &SealedBlob, policy: &UnsealPolicy) -> Result<Zeroizing<Vec<u8>>, TpmError> {
+        seal::unseal(self.connection()?, blob, policy)
+    }
+
+    fn counter_define(&mut self, index: NvIndex) -> Result<CounterDefined, TpmError> {
+        counter::define(self.connection()?, index)
+    }
+
+    fn counter_read(&mut self, index: NvIndex) -> Result<CounterReading, TpmError> {
+        counter::read(self.connection()?, index)
     }
 
     fn counter_increment(&mut self, index: NvIndex) -> Result<(), TpmError> {
-        counter::increment(&mut self.context, self.storage_root, index)
+        counter::increment(self.connection()?, index)
+    }
+
+    fn quote(&mut self, pcrs: &[PcrIndex], qualifying: &[u8; 32]) -> Result<Quote, TpmError> {
+        keys::quote(self.connection()?, pcrs, qualifying)
+    }
+
+    fn box_key(&mut self) -> Result<P256Public, TpmError> {
+        keys::box_key(self.connection()?)
+    }
+
+    fn sign_with_box_key(&mut self, digest: &[u8; 32]) -> Result<P256Signature, TpmError> {
+        keys::sign_with_box_key(self.connection()?, digest)
     }
 }
 
-/// Makes the storage root key: a function of the owner seed and the template alone, so it is the same key each time
-/// until the TPM is cleared.
-pub(crate) fn create_storage_root(context: &mut Context) -> Result<KeyHandle, Failure> {
-    let template = storage_root_template().naming(STORAGE_ROOT)?;
-    let created = context.execute_with_session(Some(AuthSession::Password), |context| {
-        context.create_primary(Hierarchy::Owner, template, None, None, None, None)
-    });
-    Ok(created.naming(STORAGE_ROOT)?.key_handle)
-}
-
-/// A storage key on P-256 with AES-128, as the TCG's provisioning guidance has it. Changing it makes every blob dead.
-fn storage_root_template() -> tss_esapi::Result<Public> {
-    let attributes = ObjectAttributesBuilder::new()
-        .with_fixed_tpm(true)
-        .with_fixed_parent(true)
-        .with_sensitive_data_origin(true)
-        .with_user_with_auth(true)
-        .with_no_da(true)
-        .with_restricted(true)
-        .with_decrypt(true)
-        .build()?;
-    let parameters = PublicEccParametersBuilder::new_restricted_decryption_key(
-        SymmetricDefinitionObject::AES_128_CFB,
-        EccCurve::NistP256,
-    );
-    PublicBuilder::new()
-        .with_public_algorithm(PublicAlgorithm::Ecc)
-        .with_name_hashing_algorithm(HashingAlgorithm::Sha256)
-        .with_object_attributes(attributes)
-        .with_ecc_parameters(parameters.build()?)
-        .with_ecc_unique_identifier(EccPoint::default())
-        .build()
-}
-
 const RANDOM: &str = "give random bytes";
-const STORAGE_ROOT: &str = "make the storage root key";
 /// As the trait promises: every TPM's digests, and so its answers, hold at least this much.
-const RANDOM_LEN_MAX: usize = 32;
-/// "IBM": what libtpms, and so swtpm behind a virtual machine's TPM device, answers. Not proof of hardware when absent:
-/// an emulator can answer anything.
-const MAKER_LIBTPMS: u32 = 0x4942_4d00;
+const RANDOM_LEN_MAX: u16 = 32;

@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use holdfast_api::{DutyList, Status};
 use holdfast_evidence::{NetworkPins, Order};
 use holdfast_test_operator::{Operator, ReleaseFiles, Shares};
-use holdfast_vault_client::{Client, OrderOutcome};
+use holdfast_vault_client::{Client, ClosedId, OrderOutcome};
 
 use super::place::{Place, Process};
 use crate::program;
@@ -249,6 +249,20 @@ impl NodeBox {
     /// When a process does not come up.
     pub fn start(&mut self) -> anyhow::Result<()> {
         self.start_vault()?;
+        self.start_daemon()
+    }
+
+    /// Switches everything on after a power cut; the operator vouches for the disk, so that nobody waits for the lease.
+    ///
+    /// # Errors
+    /// When a process does not come up, or the vault does not say that it waits for its lease.
+    pub fn start_vouched(&mut self) -> anyhow::Result<()> {
+        self.start_vault()?;
+        let closed = self.vault()?.status()?.closed;
+        if closed.as_ref().is_none_or(|closed| closed.id != ClosedId::LeaseUnclean) {
+            bail!("node {}: expected a vault that waits after the power cut, saw {closed:?}", self.operator);
+        }
+        self.order(Order::VouchDisk)?;
         self.start_daemon()
     }
 

@@ -36,8 +36,8 @@ pub(crate) fn killed_and_back(bench: &mut Bench) -> anyhow::Result<()> {
     expect_silence(running, first, last)?;
 
     let back = running.now();
-    running.cluster.boxes[2].start()?;
-    running.cluster.boxes[3].start()?;
+    running.cluster.boxes[2].start_vouched()?;
+    running.cluster.boxes[3].start_vouched()?;
     for node in &mut running.cluster.boxes {
         let all = |status: &holdfast_api::Status| status.peers.iter().all(|peer| peer.connected);
         node.wait_for("ready with all peers", READY_MAX, |status| status.mode == Mode::Ready && all(status))?;

@@ -22,8 +22,8 @@ pub(super) struct Chip {
     pub(super) faults: VecDeque<(Operation, Fault)>,
     generator: [u8; 32],
     draws: u64,
-    /// The approvals that were checked, by their hash, and the digest that each gives: checking is slow, and a simulation
-    /// unseals with the same few over and over.
+    /// The approvals that were checked, by their hash, and the digest that each gives: checking is slow, and a
+    /// simulation unseals with the same few over and over.
     approvals: HashMap<[u8; 32], PolicyDigest>,
 }
 
@@ -218,8 +218,8 @@ impl State {
         Ok((pcrs.into_iter().map(|pcr| pcr.0).collect(), values))
     }
 
-    /// A `TPMS_ATTEST` with a `TPMS_QUOTE_INFO` (Library Part 2, 10.12), as a chip has it; the clock stands still, and the
-    /// firmware's version is 1.
+    /// A `TPMS_ATTEST` with a `TPMS_QUOTE_INFO` (Library Part 2, 10.12), as a chip has it; the clock stands still, and
+    /// the firmware's version is 1.
     pub(super) fn quote(&mut self, pcrs: &[PcrIndex], qualifying: &[u8; 32]) -> Result<Quote, TpmError> {
         let (registers, values) = self.selected(pcrs)?;
         let mut selection = [0u8; 3];
