@@ -15,13 +15,14 @@
 //! **Architecture Invariant:** once it serves, the process makes no socket, thread or program.
 
 #![deny(unsafe_code)]
-
 #![allow(dead_code)]
 
 mod bounds;
 mod history;
+mod keys;
 mod lease;
 #[expect(unsafe_code, reason = "maps memory that the kernel keeps out of swap, dumps and other processes")]
 pub mod memory;
 mod requests;
+mod sealed;
 pub mod state;

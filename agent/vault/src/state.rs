@@ -107,7 +107,7 @@ impl StateFolder {
     /// When it cannot be used, or another vault uses it.
     pub fn open(path: &Path) -> Result<Self, StateError> {
         let failed = |err| StateError::Folder { path: path.to_owned(), err };
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        create(path).map_err(failed)?;
         fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(failed)?;
         let folder = File::open(path).map_err(failed)?;
         let lock = OpenOptions::new()
@@ -151,6 +151,18 @@ impl StateFolder {
         self.folder.sync_all()
     }
 
+    fn remove_at(&self, path: &Path) -> io::Result<()> {
+        #[cfg(test)]
+        self.step()?;
+        match fs::remove_file(path) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+            removed => removed?,
+        }
+        #[cfg(test)]
+        self.step()?;
+        self.folder.sync_all()
+    }
+
     /// A place where a test cuts the power.
     #[cfg(test)]
     fn step(&self) -> io::Result<()> {
@@ -188,11 +200,7 @@ impl Disk for StateFolder {
 
     fn remove(&self, name: &str) -> Result<(), StateError> {
         let path = self.file(name);
-        let removed = match fs::remove_file(&path) {
-            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed,
-        };
-        removed.and_then(|()| self.folder.sync_all()).map_err(|err| StateError::Write { path, err })
+        self.remove_at(&path).map_err(|err| StateError::Write { path, err })
     }
 
     fn list(&self) -> Result<Vec<String>, StateError> {
@@ -208,6 +216,17 @@ impl Disk for StateFolder {
     fn database(&self, name: &str) -> Database {
         Database { path: self.file(name), vfs: None }
     }
+}
+
+/// Makes the folder and those above it that are missing, so that they are still there after a power cut.
+fn create(path: &Path) -> io::Result<()> {
+    let missing = path.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists()).count();
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    for above in path.ancestors().skip(1).take(missing) {
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        File::open(above)?.sync_all()?;
+    }
+    Ok(())
 }
 
 const LOCK_FILE: &str = "lock";
@@ -235,6 +254,43 @@ mod tests {
         fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
         let _state = StateFolder::open(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_folder_is_made_with_those_above_it() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("var").join("lib").join("state");
+        drop(StateFolder::open(&path).unwrap());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        fs::write(place.path().join("file"), b"").unwrap();
+        let refused = StateFolder::open(&place.path().join("file").join("state")).unwrap_err();
+        assert!(matches!(refused, StateError::Folder { .. }), "{refused:?}");
+    }
+
+    #[test]
+    fn what_is_removed_is_gone_and_nothing_else() {
+        let place = tempfile::tempdir().unwrap();
+        let state = StateFolder::open(place.path()).unwrap();
+        state.replace("a", b"one").unwrap();
+        state.replace("b", b"two").unwrap();
+        state.remove("a").unwrap();
+        state.remove("a").unwrap();
+        assert_eq!(state.read("a").unwrap(), None);
+        assert_eq!(state.read("b").unwrap().unwrap(), b"two");
+        state.writes_left.set(Some(0));
+        assert!(matches!(state.remove("b"), Err(StateError::Write { .. })));
+        assert_eq!(state.read("b").unwrap().unwrap(), b"two");
+    }
+
+    #[test]
+    fn all_files_are_listed_in_order() {
+        let place = tempfile::tempdir().unwrap();
+        let state = StateFolder::open(place.path()).unwrap();
+        assert_eq!(state.list().unwrap(), ["lock"]);
+        ["b", "c", "a"].iter().for_each(|name| state.replace(name, b"").unwrap());
+        assert_eq!(state.list().unwrap(), ["a", "b", "c", "lock"]);
+        fs::remove_dir_all(place.path()).unwrap();
+        assert!(matches!(state.list(), Err(StateError::Read { .. })));
     }
 
     #[test]
