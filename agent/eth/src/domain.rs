@@ -8,48 +8,98 @@ use holdfast_types::{ChainSpec, Epoch, ForkVersion, Root, SigningRoot, Slot, Val
 use crate::attestation::{AttestationData, uint64_leaf};
 
 /// What a signature is for, so that one made for one purpose is worthless for another.
+///
+/// All that the consensus and builder specifications know, in the order of their bytes; those that nothing here signs
+/// as well, so that it can be tested that nothing does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DomainType {
-    /// A block.
+    /// A block (phase0/beacon-chain.md, "Domain types").
     BeaconProposer,
-    /// An attestation.
-    BeaconAttester,
-    /// The reveal for a proposal's randomness.
-    Randao,
-    /// A deposit into the validator set.
-    Deposit,
-    /// A voluntary exit.
-    VoluntaryExit,
-    /// The proof of having been selected as aggregator.
-    SelectionProof,
-    /// An aggregate of attestations with its proof.
-    AggregateAndProof,
-    /// A sync committee message.
-    SyncCommittee,
-    /// The proof of having been selected as sync contributor.
-    SyncCommitteeSelectionProof,
-    /// A sync contribution with its proof.
-    ContributionAndProof,
-    /// A registration with builders.
+    /// A registration with builders (builder-specs, bellatrix/builder.md, "Domain types").
     ApplicationBuilder,
+    /// An attestation (phase0).
+    BeaconAttester,
+    /// The reveal for a proposal's randomness (phase0).
+    Randao,
+    /// A deposit into the validator set (phase0).
+    Deposit,
+    /// A voluntary exit (phase0).
+    VoluntaryExit,
+    /// The proof of having been selected as aggregator (phase0).
+    SelectionProof,
+    /// An aggregate of attestations with its proof (phase0).
+    AggregateAndProof,
+    /// A sync committee message (altair/beacon-chain.md, "Domain types").
+    SyncCommittee,
+    /// The proof of having been selected as sync contributor (altair).
+    SyncCommitteeSelectionProof,
+    /// A sync contribution with its proof (altair).
+    ContributionAndProof,
+    /// The change of withdrawal credentials from a BLS key to an address (capella/beacon-chain.md, "Domain types").
+    BlsToExecutionChange,
+    /// A builder's bid and its payload; the proposer's own when it builds itself (gloas/beacon-chain.md, "Domain types").
+    BeaconBuilder,
+    /// A request to a builder, by a proposer (builder-specs, gloas/builder.md, "Constants").
+    BuilderRequestAuth,
+    /// A vote on the timeliness of a payload (gloas).
+    PtcAttester,
+    /// What a proposer wants of builders (gloas).
+    ProposerPreferences,
+    /// A deposit into the set of builders (gloas).
+    BuilderDeposit,
+    /// A proof of an execution payload (_features/eip8025/beacon-chain.md, "Domains").
+    ExecutionProof,
+    /// An inclusion list (heze/beacon-chain.md, "Domains").
+    InclusionListCommittee,
 }
 
 impl DomainType {
+    /// Each of them, in the order of their bytes.
+    pub const ALL: [Self; 19] = [
+        Self::BeaconProposer,
+        Self::ApplicationBuilder,
+        Self::BeaconAttester,
+        Self::Randao,
+        Self::Deposit,
+        Self::VoluntaryExit,
+        Self::SelectionProof,
+        Self::AggregateAndProof,
+        Self::SyncCommittee,
+        Self::SyncCommitteeSelectionProof,
+        Self::ContributionAndProof,
+        Self::BlsToExecutionChange,
+        Self::BeaconBuilder,
+        Self::BuilderRequestAuth,
+        Self::PtcAttester,
+        Self::ProposerPreferences,
+        Self::BuilderDeposit,
+        Self::ExecutionProof,
+        Self::InclusionListCommittee,
+    ];
+
     /// The four bytes at the start of the domain.
     #[must_use]
     pub const fn bytes(self) -> [u8; 4] {
         match self {
-            Self::BeaconProposer => [0, 0, 0, 0],
-            Self::BeaconAttester => [1, 0, 0, 0],
-            Self::Randao => [2, 0, 0, 0],
-            Self::Deposit => [3, 0, 0, 0],
-            Self::VoluntaryExit => [4, 0, 0, 0],
-            Self::SelectionProof => [5, 0, 0, 0],
-            Self::AggregateAndProof => [6, 0, 0, 0],
-            Self::SyncCommittee => [7, 0, 0, 0],
-            Self::SyncCommitteeSelectionProof => [8, 0, 0, 0],
-            Self::ContributionAndProof => [9, 0, 0, 0],
-            Self::ApplicationBuilder => [0, 0, 0, 1],
+            Self::BeaconProposer => [0x00, 0, 0, 0],
+            Self::ApplicationBuilder => [0x00, 0, 0, 1],
+            Self::BeaconAttester => [0x01, 0, 0, 0],
+            Self::Randao => [0x02, 0, 0, 0],
+            Self::Deposit => [0x03, 0, 0, 0],
+            Self::VoluntaryExit => [0x04, 0, 0, 0],
+            Self::SelectionProof => [0x05, 0, 0, 0],
+            Self::AggregateAndProof => [0x06, 0, 0, 0],
+            Self::SyncCommittee => [0x07, 0, 0, 0],
+            Self::SyncCommitteeSelectionProof => [0x08, 0, 0, 0],
+            Self::ContributionAndProof => [0x09, 0, 0, 0],
+            Self::BlsToExecutionChange => [0x0a, 0, 0, 0],
+            Self::BeaconBuilder => [0x0b, 0, 0, 0],
+            Self::BuilderRequestAuth => [0x0b, 0, 0, 1],
+            Self::PtcAttester => [0x0c, 0, 0, 0],
+            Self::ProposerPreferences => [0x0d, 0, 0, 0],
+            Self::BuilderDeposit => [0x0e, 0, 0, 0],
+            Self::ExecutionProof => [0x0f, 0, 0, 0],
+            Self::InclusionListCommittee => [0x10, 0, 0, 0],
         }
     }
 }
@@ -229,6 +279,23 @@ mod tests {
             }
         }
         assert_eq!(checked, 18, "attestations, exits, reveals and selections in the vectors");
+    }
+
+    #[test]
+    fn the_list_of_domain_types_is_whole_and_each_has_bytes_of_its_own() {
+        // A kind that the list lacks would leave a gap between the ends of the derived order.
+        let count = DomainType::InclusionListCommittee as usize + 1;
+        assert_eq!(DomainType::ALL.map(|kind| kind as usize).to_vec(), (0..count).collect::<Vec<_>>());
+        assert!(DomainType::ALL.is_sorted_by(|one, other| one.bytes() < other.bytes()));
+    }
+
+    /// phase0/beacon-chain.md, `DOMAIN_APPLICATION_MASK`: what applications sign never counts on the chain.
+    #[test]
+    fn only_what_applications_sign_meets_the_mask() {
+        let applications = [DomainType::ApplicationBuilder, DomainType::BuilderRequestAuth];
+        for kind in DomainType::ALL {
+            assert_eq!(kind.bytes()[3] & 1 != 0, applications.contains(&kind), "{kind:?}");
+        }
     }
 
     #[test]

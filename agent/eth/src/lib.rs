@@ -11,6 +11,7 @@ mod deposit;
 pub mod domain;
 mod header;
 mod lock;
+pub mod networks;
 mod registration;
 pub mod sync;
 
@@ -23,4 +24,5 @@ pub use deposit::{DepositData, DepositMessage, GWEI_PER_ETH, withdrawal_credenti
 pub use domain::DomainType;
 pub use header::BeaconBlockHeader;
 pub use lock::{ClusterLock, DistributedValidator};
+pub use networks::NetworkFacts;
 pub use registration::{BuilderRegistration, SignedRegistration};

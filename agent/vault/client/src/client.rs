@@ -2,22 +2,30 @@
 //!
 //! After a failed call the connection is given up, since an answer may still be under way; the next call connects anew.
 //! A vault that hung up since the last call, because it was restarted or needed the place, is asked once more by itself:
-//! every request but an import gives the same answer twice.
+//! every request but an order may be asked twice.
 
 use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use holdfast_evidence::SignedOrder;
-use holdfast_types::{Challenge, PartialSignature};
+use holdfast_evidence::{Approval, SignedOrder};
+use holdfast_types::{Challenge, Epoch, HistoryMarks, P256Public, PartialSignature, Root, Slot, ValidatorPublic};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt::SendTimeout,
+};
+use nix::sys::time::{TimeVal, TimeValLike};
 use zeroize::Zeroizing;
 
 use crate::codec::{self, CodecError, HEADER_LEN};
 use crate::message::{
-    AttestationToSign, Evidence, EvidenceKind, IdentityKey, OrderOutcome, Rejection, Request, Response, SigningRefused,
-    VaultStatus,
+    AttestationToSign, BlockToSign, Evidence, EvidenceKind, IdentityKey, LoggedOrder, OrderOutcome, Rejection, Request,
+    Response, RootToSign, SigningRefused, VaultStatus,
 };
+
+/// For each entry of a batch, in its order, a partial signature or why there is none.
+pub type Signatures = Vec<Result<PartialSignature, SigningRefused>>;
 
 /// A client of the vault behind one socket.
 #[derive(Debug)]
@@ -97,18 +105,18 @@ impl Client {
     /// Connects to the vault at a socket.
     ///
     /// # Errors
-    /// [`ClientError::Connect`] when no vault is there.
+    /// [`ClientError::Connect`] when no vault is there, [`ClientError::TimedOut`] when it takes no more connections.
     pub fn connect(path: &Path) -> Result<Self, ClientError> {
         Self::connect_with_timeout(path, CALL_TIMEOUT)
     }
 
-    /// As [`Client::connect`], with another bound on each call.
+    /// As [`Client::connect`], with another bound on each call. What seals anew may take twelve times as long.
     ///
     /// # Errors
-    /// [`ClientError::Connect`] when no vault is there.
+    /// As [`Client::connect`].
     pub fn connect_with_timeout(path: &Path, timeout: Duration) -> Result<Self, ClientError> {
         let mut client = Self { path: path.to_owned(), stream: None, timeout };
-        client.stream = Some(client.open()?);
+        client.stream = Some(client.open(Deadline::of(timeout))?);
         Ok(client)
     }
 
@@ -118,18 +126,19 @@ impl Client {
     /// When the vault cannot be reached or understood, or not in time. Whether it did what was asked is then unknown.
     pub fn call(&mut self, request: &Request) -> Result<Response, ClientError> {
         let frame = codec::encode_request(request).map_err(|err| self.codec(err))?;
+        let deadline = Deadline::of(if seals_anew(request) { self.timeout * SEALING } else { self.timeout });
         if let Some(stream) = self.stream.take() {
-            match self.ask(stream, &frame) {
+            match self.ask(stream, &frame, deadline) {
                 Err(ClientError::HungUp { .. }) if repeatable(request) => {}
                 answered => return answered,
             }
         }
-        let stream = self.open()?;
-        self.ask(stream, &frame)
+        let stream = self.open(deadline)?;
+        self.ask(stream, &frame, deadline)
     }
 
-    fn ask(&mut self, mut stream: UnixStream, frame: &[u8]) -> Result<Response, ClientError> {
-        let message = self.exchange(&mut stream, frame)?;
+    fn ask(&mut self, mut stream: UnixStream, frame: &[u8], deadline: Deadline) -> Result<Response, ClientError> {
+        let message = self.exchange(&mut stream, frame, deadline)?;
         let response = codec::decode_response(&message).map_err(|err| self.codec(err))?;
         self.stream = Some(stream);
         Ok(response)
@@ -157,28 +166,25 @@ impl Client {
         }
     }
 
-    /// One partial signature or refusal for each attestation, in their order.
+    /// A week's certificate in DER for the daemon's TLS key, by the box key.
     ///
     /// # Errors
     /// As [`Client::call`], and [`ClientError::Rejected`].
-    pub fn sign_attestations(
-        &mut self,
-        batch: Vec<AttestationToSign>,
-    ) -> Result<Vec<Result<PartialSignature, SigningRefused>>, ClientError> {
-        let asked = batch.len();
-        match self.call(&Request::SignAttestations(batch))? {
-            Response::Signatures(answers) if answers.len() == asked => Ok(answers),
+    pub fn certify_tls_key(&mut self, key: P256Public) -> Result<Vec<u8>, ClientError> {
+        match self.call(&Request::CertifyTlsKey { key })? {
+            Response::TlsCertificate(certificate) => Ok(certificate),
             other => Err(self.unexpected(other)),
         }
     }
 
-    /// A challenge for one order, valid for ten minutes.
+    /// A page of the watermarks: of the validators that follow `after`, from the first on when it is `None`. An empty
+    /// page is the end.
     ///
     /// # Errors
     /// As [`Client::call`], and [`ClientError::Rejected`].
-    pub fn challenge(&mut self) -> Result<Challenge, ClientError> {
-        match self.call(&Request::Challenge)? {
-            Response::Challenge(challenge) => Ok(challenge),
+    pub fn history_backup(&mut self, after: Option<ValidatorPublic>) -> Result<HistoryMarks, ClientError> {
+        match self.call(&Request::HistoryBackup { after })? {
+            Response::History(page) => Ok(page),
             other => Err(self.unexpected(other)),
         }
     }
@@ -194,34 +200,176 @@ impl Client {
         }
     }
 
+    /// Has everything sealed anew, to the level of the image that runs.
+    ///
+    /// # Errors
+    /// As [`Client::call`], and [`ClientError::Rejected`].
+    pub fn raise_level(&mut self) -> Result<(), ClientError> {
+        self.done(&Request::RaiseLevel)
+    }
+
+    /// Has an approval of a boot state kept until the next boot, when the TPM judges it.
+    ///
+    /// # Errors
+    /// As [`Client::call`], and [`ClientError::Rejected`].
+    pub fn approve_firmware(&mut self, approval: Approval) -> Result<(), ClientError> {
+        self.done(&Request::ApproveFirmware(approval))
+    }
+
+    /// Signs attestations, each recorded first.
+    ///
+    /// # Errors
+    /// As [`Client::call`], and [`ClientError::Rejected`].
+    pub fn sign_attestations(&mut self, batch: Vec<AttestationToSign>) -> Result<Signatures, ClientError> {
+        let asked = batch.len();
+        self.signatures(&Request::SignAttestations(batch), asked)
+    }
+
+    /// Signs a block, recorded first.
+    ///
+    /// # Errors
+    /// As [`Client::call`], and [`ClientError::Rejected`].
+    pub fn sign_block(&mut self, block: BlockToSign) -> Result<Result<PartialSignature, SigningRefused>, ClientError> {
+        let mut answers = self.signatures(&Request::SignBlock(block), 1)?;
+        Ok(answers.remove(0))
+    }
+
+    /// Signs the RANDAO reveals of an epoch.
+    ///
+    /// # Errors
+    /// As [`Client::call`], and [`ClientError::Rejected`].
+    pub fn sign_randao(&mut self, epoch: Epoch, validators: Vec<ValidatorPublic>) -> Result<Signatures, ClientError> {
+        let asked = validators.len();
+        self.signatures(&Request::SignRandao { epoch, validators }, asked)
+    }
+
+    /// Signs the proofs of having been selected as aggregator of a slot.
+    ///
+    /// # Errors
+    /// As [`Client::call`], and [`ClientError::Rejected`].
+    pub fn sign_selection(&mut self, slot: Slot, validators: Vec<ValidatorPublic>) -> Result<Signatures, ClientError> {
+        let asked = validators.len();
+        self.signatures(&Request::SignSelection { slot, validators }, asked)
+    }
+
+    /// Signs the proofs of having been selected as sync contributor of a slot, each for a subcommittee.
+    ///
+    /// # Errors
+    /// As [`Client::call`], and [`ClientError::Rejected`].
+    pub fn sign_sync_selection(
+        &mut self,
+        slot: Slot,
+        selections: Vec<(ValidatorPublic, u64)>,
+    ) -> Result<Signatures, ClientError> {
+        let asked = selections.len();
+        self.signatures(&Request::SignSyncSelection { slot, selections }, asked)
+    }
+
+    /// Signs the sync committee messages of a slot for one block.
+    ///
+    /// # Errors
+    /// As [`Client::call`], and [`ClientError::Rejected`].
+    pub fn sign_sync_message(
+        &mut self,
+        slot: Slot,
+        block_root: Root,
+        validators: Vec<ValidatorPublic>,
+    ) -> Result<Signatures, ClientError> {
+        let asked = validators.len();
+        self.signatures(&Request::SignSyncMessage { slot, block_root, validators }, asked)
+    }
+
+    /// Signs aggregates with their proofs.
+    ///
+    /// # Errors
+    /// As [`Client::call`], and [`ClientError::Rejected`].
+    pub fn sign_aggregates(&mut self, batch: Vec<RootToSign>) -> Result<Signatures, ClientError> {
+        let asked = batch.len();
+        self.signatures(&Request::SignAggregate(batch), asked)
+    }
+
+    /// Signs sync contributions with their proofs.
+    ///
+    /// # Errors
+    /// As [`Client::call`], and [`ClientError::Rejected`].
+    pub fn sign_contributions(&mut self, batch: Vec<RootToSign>) -> Result<Signatures, ClientError> {
+        let asked = batch.len();
+        self.signatures(&Request::SignContribution(batch), asked)
+    }
+
+    /// A challenge for one order, valid for ten minutes.
+    ///
+    /// # Errors
+    /// As [`Client::call`], and [`ClientError::Rejected`].
+    pub fn challenge(&mut self) -> Result<Challenge, ClientError> {
+        match self.call(&Request::Challenge)? {
+            Response::Challenge(challenge) => Ok(challenge),
+            other => Err(self.unexpected(other)),
+        }
+    }
+
     /// Hands over an order of the authority. It is carried out at most once; an order whose outcome is not known may
     /// have been.
     ///
     /// # Errors
     /// As [`Client::call`], and [`ClientError::Rejected`].
     pub fn order(&mut self, order: SignedOrder) -> Result<OrderOutcome, ClientError> {
-        let usual = std::mem::replace(&mut self.timeout, ORDER_TIMEOUT);
-        let answered = self.call(&Request::Order(order));
-        self.timeout = usual;
-        match answered? {
+        match self.call(&Request::Order(order))? {
             Response::OrderDone(outcome) => Ok(outcome),
             other => Err(self.unexpected(other)),
         }
     }
 
-    fn open(&self) -> Result<UnixStream, ClientError> {
-        UnixStream::connect(&self.path).map_err(|err| ClientError::Connect { path: self.path.clone(), err })
+    /// A page of the log of orders: the entries after a number, from the first that is kept on when it is 0. An empty
+    /// page is the end.
+    ///
+    /// # Errors
+    /// As [`Client::call`], and [`ClientError::Rejected`].
+    pub fn order_log(&mut self, after: u64) -> Result<Vec<LoggedOrder>, ClientError> {
+        match self.call(&Request::OrderLog { after })? {
+            Response::OrderLog(page) => Ok(page),
+            other => Err(self.unexpected(other)),
+        }
     }
 
-    fn exchange(&self, stream: &mut UnixStream, frame: &[u8]) -> Result<Zeroizing<Vec<u8>>, ClientError> {
-        let deadline = Instant::now() + self.timeout;
+    fn signatures(&mut self, request: &Request, asked: usize) -> Result<Signatures, ClientError> {
+        match self.call(request)? {
+            Response::Signatures(answers) if answers.len() == asked => Ok(answers),
+            other => Err(self.unexpected(other)),
+        }
+    }
+
+    fn done(&mut self, request: &Request) -> Result<(), ClientError> {
+        match self.call(request)? {
+            Response::Done => Ok(()),
+            other => Err(self.unexpected(other)),
+        }
+    }
+
+    fn open(&self, deadline: Deadline) -> Result<UnixStream, ClientError> {
+        loop {
+            match connect_within(&self.path, self.left(deadline)?) {
+                Ok(stream) => return Ok(stream),
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                Err(err) if err.kind() == io::ErrorKind::WouldBlock => return Err(self.timed_out(deadline)),
+                Err(err) => return Err(ClientError::Connect { path: self.path.clone(), err }),
+            }
+        }
+    }
+
+    fn exchange(
+        &self,
+        stream: &mut UnixStream,
+        frame: &[u8],
+        deadline: Deadline,
+    ) -> Result<Zeroizing<Vec<u8>>, ClientError> {
         let mut sent = 0;
         while sent < frame.len() {
-            stream.set_write_timeout(Some(self.left(deadline)?)).map_err(|err| self.broken(err))?;
+            stream.set_write_timeout(Some(self.left(deadline)?)).map_err(|err| self.broken(deadline, err))?;
             match stream.write(&frame[sent..]) {
                 Ok(len) => sent += len,
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
-                Err(err) => return Err(self.broken(err)),
+                Err(err) => return Err(self.broken(deadline, err)),
             }
         }
         let mut header = [0; HEADER_LEN];
@@ -232,34 +380,34 @@ impl Client {
         Ok(message)
     }
 
-    fn fill(&self, stream: &mut UnixStream, buffer: &mut [u8], deadline: Instant) -> Result<(), ClientError> {
+    fn fill(&self, stream: &mut UnixStream, buffer: &mut [u8], deadline: Deadline) -> Result<(), ClientError> {
         let mut filled = 0;
         while filled < buffer.len() {
-            stream.set_read_timeout(Some(self.left(deadline)?)).map_err(|err| self.broken(err))?;
+            stream.set_read_timeout(Some(self.left(deadline)?)).map_err(|err| self.broken(deadline, err))?;
             match stream.read(&mut buffer[filled..]) {
                 Ok(0) => return Err(ClientError::HungUp { path: self.path.clone() }),
                 Ok(len) => filled += len,
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
-                Err(err) => return Err(self.broken(err)),
+                Err(err) => return Err(self.broken(deadline, err)),
             }
         }
         Ok(())
     }
 
     /// The time left; never zero, which the system would take for "no timeout".
-    fn left(&self, deadline: Instant) -> Result<Duration, ClientError> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(self.timed_out()) } else { Ok(left) }
+    fn left(&self, deadline: Deadline) -> Result<Duration, ClientError> {
+        let left = deadline.at.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(self.timed_out(deadline)) } else { Ok(left) }
     }
 
-    fn timed_out(&self) -> ClientError {
-        ClientError::TimedOut { path: self.path.clone(), waited: self.timeout }
+    fn timed_out(&self, deadline: Deadline) -> ClientError {
+        ClientError::TimedOut { path: self.path.clone(), waited: deadline.waited }
     }
 
-    fn broken(&self, err: io::Error) -> ClientError {
+    fn broken(&self, deadline: Deadline, err: io::Error) -> ClientError {
         use io::ErrorKind::{BrokenPipe, ConnectionReset, TimedOut, WouldBlock};
         match err.kind() {
-            WouldBlock | TimedOut => self.timed_out(),
+            WouldBlock | TimedOut => self.timed_out(deadline),
             BrokenPipe | ConnectionReset => ClientError::HungUp { path: self.path.clone() },
             _ => ClientError::Exchange { path: self.path.clone(), err },
         }
@@ -290,127 +438,42 @@ impl Client {
     }
 }
 
+/// When a call must be over, and how long it was given.
+#[derive(Clone, Copy)]
+struct Deadline {
+    at: Instant,
+    waited: Duration,
+}
+
+impl Deadline {
+    fn of(timeout: Duration) -> Self {
+        Self { at: Instant::now() + timeout, waited: timeout }
+    }
+}
+
+/// Connects, and waits at most `left` for a place when the listener's queue is full: the standard library would wait
+/// for ever. The time to send bounds that wait too; a queue that stays full is `WouldBlock`.
+fn connect_within(path: &Path, left: Duration) -> io::Result<UnixStream> {
+    let left_us = i64::try_from(left.as_micros()).unwrap_or(i64::MAX).max(1);
+    let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&socket, SendTimeout, &TimeVal::microseconds(left_us))?;
+    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(UnixStream::from(socket))
+}
+
 fn repeatable(request: &Request) -> bool {
     !matches!(request, Request::Order(_))
 }
 
+fn seals_anew(request: &Request) -> bool {
+    matches!(request, Request::Order(_) | Request::RaiseLevel)
+}
+
 /// A full batch takes about a second on the smallest board, most of it BLS; a duty has 4 s until it is due.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
-/// A new generation of a thousand shares, with a chip that needs half a second for each of its commands.
-const ORDER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How many times longer a new generation may take: a minute for a thousand shares and a chip that needs half a second
+/// for each of its commands.
+const SEALING: u32 = 12;
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::net::UnixListener;
-    use std::thread;
-
-    use super::*;
-
-    /// Runs `serve` as the vault behind a socket, for one connection after the other.
-    fn against(serve: impl Fn(usize, UnixStream) + Send + 'static, test: impl FnOnce(&Path)) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("vault.sock");
-        let listener = UnixListener::bind(&path).unwrap();
-        thread::spawn(move || {
-            for (number, stream) in listener.incoming().enumerate() {
-                serve(number, stream.unwrap());
-            }
-        });
-        test(&path);
-    }
-
-    fn request_of(stream: &mut UnixStream) -> Request {
-        let mut header = [0; HEADER_LEN];
-        stream.read_exact(&mut header).unwrap();
-        let mut message = vec![0; codec::frame_len(header).unwrap()];
-        stream.read_exact(&mut message).unwrap();
-        codec::decode_request(&message).unwrap()
-    }
-
-    fn answer(stream: &mut UnixStream, response: &Response) {
-        stream.write_all(&codec::encode_response(response).unwrap()).unwrap();
-    }
-
-    #[test]
-    fn no_vault_names_the_socket_and_the_remedy() {
-        let error = Client::connect(Path::new("/nonexistent/vault.sock")).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "cannot connect to the vault at /nonexistent/vault.sock: is holdfast-vault running, and with this --socket?"
-        );
-    }
-
-    #[test]
-    fn a_rejection_is_an_error_and_the_connection_goes_on() {
-        let serve = |number, mut stream: UnixStream| {
-            assert_eq!(number, 0, "one connection serves both calls");
-            assert!(matches!(request_of(&mut stream), Request::IdentityKey));
-            answer(&mut stream, &Response::Rejected(Rejection::Empty));
-            assert!(matches!(request_of(&mut stream), Request::IdentityKey));
-            answer(&mut stream, &Response::IdentityKey(IdentityKey([7; 32])));
-        };
-        against(serve, |path| {
-            let mut client = Client::connect(path).unwrap();
-            let refused = client.identity_key().unwrap_err();
-            assert!(matches!(refused, ClientError::Rejected { rejection: Rejection::Empty, .. }), "{refused:?}");
-            assert_eq!(client.identity_key().unwrap().0, [7; 32]);
-        });
-    }
-
-    #[test]
-    fn a_vault_that_hung_up_is_asked_once_more() {
-        let serve = |number, mut stream: UnixStream| {
-            request_of(&mut stream);
-            if number == 1 {
-                answer(&mut stream, &Response::IdentityKey(IdentityKey([7; 32])));
-            }
-        };
-        against(serve, |path| {
-            let mut client = Client::connect(path).unwrap();
-            assert_eq!(client.identity_key().unwrap().0, [7; 32]);
-            assert!(matches!(client.identity_key(), Err(ClientError::HungUp { .. })));
-        });
-    }
-
-    #[test]
-    fn a_silent_vault_times_out() {
-        let kept = std::sync::Mutex::new(Vec::new());
-        let serve = move |_, stream| kept.lock().unwrap().push(stream);
-        against(serve, |path| {
-            let mut client = Client::connect_with_timeout(path, Duration::from_millis(20)).unwrap();
-            assert!(matches!(client.status(), Err(ClientError::TimedOut { .. })));
-        });
-    }
-
-    #[test]
-    fn other_answers_and_garbage_are_named() {
-        let serve = |number, mut stream: UnixStream| {
-            request_of(&mut stream);
-            match number {
-                0 => answer(&mut stream, &Response::Attestations(vec![])),
-                1 => stream.write_all(&[0xff; 64]).unwrap(),
-                _ => stream.write_all(&[0, 0, 0, 1, 0x77]).unwrap(),
-            }
-        };
-        against(serve, |path| {
-            let mut client = Client::connect(path).unwrap();
-            assert!(matches!(client.status(), Err(ClientError::WrongAnswer { .. })));
-            let long = client.status().unwrap_err();
-            assert!(matches!(long, ClientError::Codec { err: CodecError::FrameTooLong { .. }, .. }), "{long:?}");
-            let garbage = client.status().unwrap_err();
-            assert!(matches!(garbage, ClientError::Codec { err: CodecError::Undecodable, .. }), "{garbage:?}");
-        });
-    }
-
-    #[test]
-    fn as_many_answers_as_asked_or_none() {
-        let serve = |_, mut stream: UnixStream| {
-            request_of(&mut stream);
-            answer(&mut stream, &Response::Attestations(vec![Ok(PartialSignature([1; 96]))]));
-        };
-        against(serve, |path| {
-            let mut client = Client::connect(path).unwrap();
-            assert!(matches!(client.sign_attestations(vec![]), Err(ClientError::WrongAnswer { .. })));
-        });
-    }
-}
+mod tests;

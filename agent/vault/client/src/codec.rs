@@ -15,16 +15,21 @@ use crate::message::{Request, Response};
 /// were to give all of them the same slot.
 pub const BATCH_LEN_MAX: usize = 1_000;
 
-/// The most bytes of one message.
+/// The most bytes of one message: 393,216. What is longer is no message of ours.
 ///
-/// A full batch of attestations needs at most 188 bytes for each of [`BATCH_LEN_MAX`] entries, its answer at most 240
-/// (a refusal with its words); an import needs 81. What is longer is no message of ours.
-pub const FRAME_LEN_MAX: usize = 256 * 1024;
+/// For each of 1,000 entries an attestation needs at most 188 bytes, an object root 92, a share in an import 81 (its key
+/// 49, encrypted 32), a validator's watermarks 149 (in an order as in a page), a partial signature 98 and a refusal
+/// [`REFUSAL_LEN_MAX`]. So the longest is an answer that refuses a whole batch, with 380,000 bytes; what surrounds the
+/// entries takes less than 1,000.
+pub const FRAME_LEN_MAX: usize = 384 * 1024;
 
-/// The most validators in one page of a history: a validator's watermarks need at most 170 bytes.
+/// The most bytes of one refused signature, words included.
+pub const REFUSAL_LEN_MAX: usize = 380;
+
+/// The most validators in one page of a history, and in one import of one.
 pub const HISTORY_PAGE_LEN: usize = 1_000;
 
-/// The most entries in one page of the log of orders.
+/// The most entries in one page of the log of orders: each may need 3,900 bytes, and its words are a few hundred.
 pub const ORDER_LOG_PAGE_LEN: usize = 100;
 
 /// The bytes of the length in front of a message.
@@ -114,101 +119,4 @@ fn decode<T: DeserializeOwned>(message: &[u8]) -> Result<T, CodecError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use holdfast_eth::{AttestationData, Checkpoint};
-    use holdfast_types::{Epoch, PartialSignature, Root, Slot, ValidatorPublic};
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::message::{AttestationRefusal, AttestationToSign, IdentityKey, SigningRefused};
-
-    fn largest() -> AttestationToSign {
-        let checkpoint = Checkpoint { epoch: Epoch(u64::MAX), root: Root([0xff; 32]) };
-        AttestationToSign {
-            validator: ValidatorPublic([0xff; 48]),
-            data: AttestationData {
-                slot: Slot(u64::MAX),
-                index: u64::MAX,
-                beacon_block_root: Root([0xff; 32]),
-                source: checkpoint,
-                target: checkpoint,
-            },
-        }
-    }
-
-    #[test]
-    fn the_largest_batch_and_its_answers_fit() {
-        let request = Request::SignAttestations(vec![largest(); BATCH_LEN_MAX]);
-        let frame = encode_request(&request).unwrap();
-        let Request::SignAttestations(batch) = decode_request(&frame[HEADER_LEN..]).unwrap() else {
-            panic!("another request");
-        };
-        assert_eq!(batch, vec![largest(); BATCH_LEN_MAX]);
-
-        let signed = Ok(PartialSignature([0xff; 96]));
-        let refused = Err(SigningRefused::OutOfRange { slot: u64::MAX, target: u64::MAX, reason: "x".repeat(200) });
-        for answer in [signed, refused] {
-            assert!(encode_response(&Response::Attestations(vec![answer; BATCH_LEN_MAX])).is_ok());
-        }
-    }
-
-    #[test]
-    fn a_message_over_the_bound_is_not_sent() {
-        let request = Request::SignAttestations(vec![largest(); 2 * BATCH_LEN_MAX]);
-        assert_eq!(encode_request(&request).unwrap_err(), CodecError::MessageTooLong);
-    }
-
-    #[test]
-    fn a_length_over_the_bound_is_refused_before_its_bytes() {
-        assert_eq!(frame_len(262_144u32.to_be_bytes()), Ok(FRAME_LEN_MAX));
-        assert_eq!(frame_len(262_145u32.to_be_bytes()), Err(CodecError::FrameTooLong { found: 262_145 }));
-        assert!(frame_len([0xff; 4]).is_err());
-    }
-
-    #[test]
-    fn bytes_after_a_message_are_refused() {
-        let mut frame = encode_request(&Request::Status).unwrap();
-        frame.push(0);
-        let refused = decode_request(&frame[HEADER_LEN..]).unwrap_err();
-        assert_eq!(refused, CodecError::TrailingBytes { extra: 1 });
-    }
-
-    #[test]
-    fn only_the_listed_requests_decode() {
-        let listed = if cfg!(feature = "danger_emulated_tpm") { 4 } else { 3 };
-        for tag in listed..=300u32 {
-            // A tag is a varint: seven bits to a byte.
-            let mut message = if tag < 128 { vec![tag as u8] } else { vec![tag as u8 | 0x80, (tag >> 7) as u8] };
-            message.extend([0; 200]);
-            assert_eq!(decode_request(&message).unwrap_err(), CodecError::Undecodable, "request tag {tag}");
-        }
-    }
-
-    #[test]
-    fn refusals_and_keys_come_back_whole() {
-        let refusal = AttestationRefusal::DoubleVote { target: Epoch(7), signed: Root([3; 32]) };
-        let frame = encode_response(&Response::Attestations(vec![Err(refusal.into())])).unwrap();
-        let Response::Attestations(answers) = decode_response(&frame[HEADER_LEN..]).unwrap() else {
-            panic!("another response");
-        };
-        assert_eq!(answers, vec![Err(SigningRefused::Slashable(refusal))]);
-
-        let frame = encode_response(&Response::IdentityKey(IdentityKey([9; 32]))).unwrap();
-        let Response::IdentityKey(key) = decode_response(&frame[HEADER_LEN..]).unwrap() else {
-            panic!("another response");
-        };
-        assert_eq!(key.0, [9; 32]);
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_the_decoders_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
-            if let Ok(request) = decode_request(&bytes) {
-                prop_assert!(encode_request(&request).is_ok());
-            }
-            if let Ok(response) = decode_response(&bytes) {
-                prop_assert!(encode_response(&response).is_ok());
-            }
-        }
-    }
-}
+mod tests;

@@ -7,10 +7,14 @@
 
 mod client;
 pub mod codec;
+mod hashes;
 mod message;
+#[cfg(test)]
+mod samples;
 
-pub use client::{Client, ClientError};
+pub use client::{Client, ClientError, Signatures};
 pub use message::{
     AttestationToSign, BlockToSign, Closed, ClosedId, Evidence, EvidenceBody, EvidenceKind, IdentityKey, LeaseStatus,
-    LoggedOrder, OrderOutcome, Rejection, Request, Response, RootToSign, SigningRefused, SlashingRefusal, Tier, VaultStatus,
+    LoggedOrder, OrderOutcome, Rejection, Request, Response, RootToSign, SigningRefused, SlashingRefusal, Tier,
+    VaultStatus,
 };

@@ -156,7 +156,8 @@ pub enum EvidenceKind {
 /// What the TPM signed about this box.
 ///
 /// The quote's qualifying data is SHA-256 over `"holdfast evidence 1"`, the kind (one byte, in the order of
-/// [`EvidenceKind`]), the body and the nonce: never bytes of the caller's choice.
+/// [`EvidenceKind`]), the body as it travels and the nonce: never bytes of the caller's choice. That is
+/// [`EvidenceBody::qualifying`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     /// What the vault says.
@@ -210,7 +211,7 @@ pub struct LoggedOrder {
     pub order: [u8; 32],
     /// `None` when it was carried out, else why not.
     pub refused: Option<String>,
-    /// SHA-256 over the hash before, and over this entry's other fields.
+    /// SHA-256 over the hash before, and over this entry's other fields as they travel: [`LoggedOrder::hash_after`].
     pub hash: [u8; 32],
 }
 
