@@ -1,28 +1,40 @@
-//! A small chain, the attestations on it and a vault for them, for the tests of this crate.
+//! A box in a test: a folder, a simulated TPM, a clock that the test sets, an operator, and vaults on them.
 
-use std::path::Path;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
 
 use holdfast_eth::{AttestationData, Checkpoint};
+use holdfast_evidence::{Approval, HistoryClaim, NetworkPins, SigningKey};
 use holdfast_hal_sim::SimTpm;
-use holdfast_types::{ChainSpec, Epoch, Fork, ForkVersion, LockHash, Root, ShareIndex, Slot, ValidatorPublic};
-use holdfast_vault_client::{AttestationToSign, IdentityKey};
+use holdfast_test_operator::{InProcess, Operator, Shares};
+use holdfast_types::{
+    ChainSpec, Epoch, Fork, ForkVersion, LockHash, Millis, PartialSignature, Root, ShareIndex, Slot, ValidatorPublic,
+};
+use holdfast_vault_client::{AttestationToSign, ClosedId, Request, Response, SigningRefused, Tier, VaultStatus};
 
+use crate::clock::Clock;
 use crate::state::StateFolder;
-use crate::vault::{Import, Share, Vault};
+use crate::tier::Machine;
+use crate::vault::{Release, Upkeep, Vault};
 
 /// 2 s slots, 32 to an epoch, from second 1,000 on; a fork at epoch 2.
 pub(crate) fn chain() -> ChainSpec {
     ChainSpec {
         genesis_time_s: 1_000,
         genesis_validators_root: Root([7; 32]),
-        genesis_fork_version: ForkVersion([0, 0, 0, 1]),
+        genesis_fork_version: ForkVersion([0x50, 0, 0, 1]),
         slot_ms: 2_000,
         slots_per_epoch: 32,
         forks: vec![
-            Fork { epoch: Epoch(0), version: ForkVersion([0, 0, 0, 1]) },
-            Fork { epoch: Epoch(2), version: ForkVersion([6, 0, 0, 1]) },
+            Fork { epoch: Epoch(0), version: ForkVersion([0x50, 0, 0, 1]) },
+            Fork { epoch: Epoch(2), version: ForkVersion([0x56, 0, 0, 1]) },
         ],
     }
+}
+
+pub(crate) fn network() -> NetworkPins {
+    NetworkPins { chain: chain(), exit_fork_version: ForkVersion([0x53, 0, 0, 1]) }
 }
 
 /// The attestation of a slot, with the source given and the target that the slot has.
@@ -37,26 +49,140 @@ pub(crate) fn attestation(slot: u64, source: u64) -> AttestationData {
     }
 }
 
-/// A vault in slot 100.
-pub(crate) fn empty_vault(folder: &Path) -> Vault {
-    let clock = || chain().slot_start(Slot(100));
-    Vault::open(StateFolder::open(folder).unwrap(), Box::new(SimTpm::new(1)), Box::new(clock)).unwrap()
+/// A clock that stands still until it is set.
+#[derive(Default)]
+pub(crate) struct SetClock {
+    now_ms: Cell<u64>,
+    monotonic_ms: Cell<u64>,
 }
 
-/// One share.
-pub(crate) fn import() -> Import {
-    Import {
-        lock_hash: LockHash([5; 32]),
-        chain: chain(),
-        identity: IdentityKey([6; 32]),
-        share_index: ShareIndex(1),
-        shares: vec![Share { validator: VALIDATOR, secret: [7; 32].into() }],
+impl SetClock {
+    /// The first moment of an epoch.
+    pub(crate) fn set_epoch(&self, epoch: u64) {
+        self.now_ms.set(chain().slot_start(chain().first_slot(Epoch(epoch))).0);
+    }
+
+    pub(crate) fn set_slot(&self, slot: u64) {
+        self.now_ms.set(chain().slot_start(Slot(slot)).0);
+    }
+
+    pub(crate) fn pass(&self, span: Duration) {
+        let span_ms = u64::try_from(span.as_millis()).unwrap();
+        self.monotonic_ms.set(self.monotonic_ms.get() + span_ms);
     }
 }
 
-/// What [`empty_vault`] signs once it has the share.
-pub(crate) fn first_to_sign() -> AttestationToSign {
-    AttestationToSign { validator: VALIDATOR, data: attestation(100, 2) }
+impl Clock for Rc<SetClock> {
+    fn now(&self) -> Millis {
+        Millis(self.now_ms.get())
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.monotonic_ms.get())
+    }
 }
 
-const VALIDATOR: ValidatorPublic = ValidatorPublic([4; 48]);
+/// A box. Vaults come and go on it.
+pub(crate) struct TestBox {
+    pub(crate) place: tempfile::TempDir,
+    pub(crate) tpm: SimTpm,
+    pub(crate) clock: Rc<SetClock>,
+    pub(crate) operator: Operator,
+    pub(crate) release: Release,
+}
+
+impl TestBox {
+    /// An empty box in epoch 3.
+    pub(crate) fn new() -> Self {
+        let key = SigningKey::from_bytes(&[9; 32]).unwrap();
+        let approvals = (1..=2).map(|level| Approval::of_image(&key, "test", level, [0; 32])).collect();
+        let release = Release { key: key.public(), board: "test".into(), approvals, lease_epochs: 8 };
+        let clock = Rc::new(SetClock::default());
+        clock.set_slot(100);
+        let place = tempfile::tempdir().unwrap();
+        Self { place, tpm: SimTpm::new(1), clock, operator: Operator::from_seed(1), release }
+    }
+
+    /// A box with one share that signs.
+    pub(crate) fn with_share() -> (Self, Vault) {
+        let mut this = Self::new();
+        let mut vault = this.start();
+        this.import(&mut vault);
+        (this, vault)
+    }
+
+    /// Starts a vault on the box, and lets it do what is due.
+    pub(crate) fn start(&self) -> Vault {
+        let disk = StateFolder::open(&self.state()).unwrap();
+        let machine = Machine { tier: Tier::C, reason: "a test".into() };
+        let mut vault = Vault::open(
+            Box::new(disk),
+            Box::new(self.tpm.clone()),
+            Box::new(self.clock.clone()),
+            self.release.clone(),
+            machine,
+        )
+        .unwrap();
+        settle(&mut vault);
+        vault
+    }
+
+    pub(crate) fn state(&self) -> std::path::PathBuf {
+        self.place.path().join("state")
+    }
+
+    /// Owns the box, pins the network and imports one share.
+    pub(crate) fn import(&mut self, vault: &mut Vault) {
+        let epoch = chain().epoch_of(chain().slot_at(self.clock.now()).unwrap());
+        let mut ask = InProcess(|request| vault.answer(request));
+        self.operator.own(&mut ask).unwrap();
+        self.operator.set_network(&mut ask, network(), epoch).unwrap();
+        self.operator.import(&mut ask, &shares(epoch, HistoryClaim::NeverSigned)).unwrap();
+        settle(vault);
+    }
+}
+
+/// One share of [`VALIDATOR`].
+pub(crate) fn shares(epoch: Epoch, history: HistoryClaim) -> Shares {
+    Shares {
+        lock_hash: LockHash([5; 32]),
+        share_index: ShareIndex(1),
+        genesis_fork_version: chain().genesis_fork_version,
+        epoch,
+        history,
+        secrets: vec![(VALIDATOR, [7; 32])],
+    }
+}
+
+/// Does all that is due.
+pub(crate) fn settle(vault: &mut Vault) {
+    for _ in 0..10_000 {
+        match vault.maintain() {
+            Upkeep::Again(pause) if pause.is_zero() => {}
+            Upkeep::Again(_) => return,
+            Upkeep::Exit => panic!("the vault gives up"),
+        }
+    }
+    panic!("the vault is never done");
+}
+
+pub(crate) fn status(vault: &mut Vault) -> VaultStatus {
+    match vault.answer(Request::Status) {
+        Response::Status(status) => *status,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(crate) fn closed(vault: &mut Vault) -> Option<ClosedId> {
+    status(vault).closed.map(|closed| closed.id)
+}
+
+/// Asks for one attestation of [`VALIDATOR`].
+pub(crate) fn sign(vault: &mut Vault, data: AttestationData) -> Result<PartialSignature, SigningRefused> {
+    match vault.answer(Request::SignAttestations(vec![AttestationToSign { validator: VALIDATOR, data }])) {
+        Response::Signatures(mut answers) => answers.remove(0),
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(crate) const VALIDATOR: ValidatorPublic = ValidatorPublic([4; 48]);

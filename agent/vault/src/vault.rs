@@ -9,7 +9,7 @@ mod proof;
 mod signing;
 pub(crate) mod standing;
 mod status;
-mod upkeep;
+pub(crate) mod upkeep;
 
 use std::error::Error;
 
@@ -24,7 +24,7 @@ use crate::history::History;
 use crate::keys::KeyRoom;
 use crate::memory::MemoryError;
 use crate::orders::Desk;
-use crate::sealed::Approvals;
+use crate::sealed::approvals::Approvals;
 use crate::state::Disk;
 use crate::tier::Machine;
 
@@ -56,6 +56,8 @@ pub struct Vault {
     pub(crate) desk: Desk,
     /// The one-time key that was handed out last.
     pub(crate) import_key: Option<ImportSecret>,
+    /// The level of the image that runs; `None` when no approval fits it.
+    pub(crate) image_level: Option<u64>,
     pub(crate) standing: Standing,
     memory: &'static str,
     resets: Resets,
@@ -92,10 +94,12 @@ impl Vault {
         let firmware = upkeep::firmware_approvals(disk.as_ref());
         let approvals = Approvals {
             board: &release.board,
-            release_key: &release.key,
+            release_key: release.key,
             releases: &release.approvals,
             firmware: &firmware,
         };
+        // Now, because the register of the image moves on as the boot does, and no approval fits then.
+        let image_level = approvals.own_level(tpm.as_mut()).unwrap_or_default();
         let standing = Standing::found(disk.as_ref(), tpm.as_mut(), &approvals, room);
         let looked_at_resets = clock.monotonic();
         let mut vault = Self {
@@ -107,6 +111,7 @@ impl Vault {
             box_name,
             desk: Desk::default(),
             import_key: None,
+            image_level,
             standing,
             memory,
             resets,

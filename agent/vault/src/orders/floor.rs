@@ -4,7 +4,8 @@ use holdfast_types::Epoch;
 
 use super::Refusal;
 use crate::lease::{Barred, Lift, Terms};
-use crate::sealed::{Constants, CounterPin, LEASE_COUNTER, PinnedNetwork};
+use crate::sealed::constants::{Constants, PinnedNetwork};
+use crate::sealed::counter::LEASE_COUNTER;
 use crate::vault::Vault;
 use crate::vault::standing::{Phase, Standing};
 
@@ -61,7 +62,7 @@ impl Vault {
             Terms { first_counter: reading.value, first_epoch: epoch, epochs: network.terms.epochs };
         let network = PinnedNetwork { pins: network.pins.clone(), terms };
         let (value, level) = (reading.value, owned.sealed.level);
-        owned.sealed.constants.lease_counter = CounterPin::new(LEASE_COUNTER, &reading);
+        owned.sealed.constants.lease_counter.name = reading.name.0;
         let constants: Constants = self.begin_terms(network, value)?;
         self.seal_anew(constants, level)
     }

@@ -22,10 +22,11 @@ use holdfast_vault_client::{Closed, ClosedId, OrderOutcome, Rejection};
 use rand_core::{OsRng, RngCore};
 
 use crate::history::NewEntry;
-use crate::sealed::{Constants, SealError};
+use crate::sealed::constants::Constants;
+use crate::sealed::error::SealError;
 use crate::state::StateError;
 use crate::vault::standing::{Phase, Standing};
-use crate::vault::upkeep_of_lease::place_of;
+use crate::vault::upkeep::place_of;
 use crate::vault::{Vault, in_full};
 
 /// The vault's side of the conversation: the challenge that is out, and how many refusals may still be logged.
@@ -58,6 +59,8 @@ pub(crate) enum Refusal {
     Image,
     #[error("epoch {given} is outside {first} to {last}: check the clocks of this machine and of the box")]
     Epoch { given: Epoch, first: Epoch, last: Epoch },
+    #[error(transparent)]
+    UnsoundNetwork(#[from] crate::requests::UnsoundNetwork),
     #[error("the network cannot be used: {0}")]
     Network(&'static str),
     #[error("the vault has no import key out: ask for evidence of the kind ImportKey first")]
@@ -74,6 +77,10 @@ pub(crate) enum Refusal {
     Signing(#[from] holdfast_vault_client::SigningRefused),
     #[error("the TPM does not do its part")]
     Tpm(#[from] TpmError),
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    #[error(transparent)]
+    Keys(#[from] crate::keys::KeysError),
     #[error("the vault closed while it carried out the order, which may count or not: restart it and look")]
     Unknown(#[source] Broke),
 }
@@ -229,7 +236,7 @@ impl Vault {
     fn broke(&mut self, broke: impl Into<Broke>) -> Refusal {
         let broke = broke.into();
         let id = match &broke {
-            Broke::Seal(error) => error.id(),
+            Broke::Seal(error) => error.closed_id(),
             Broke::State(_) | Broke::History(_) => ClosedId::HistoryUnusable,
         };
         self.close(id, &broke);

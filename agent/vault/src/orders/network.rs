@@ -5,14 +5,15 @@ use holdfast_types::{ChainSpec, Epoch, ForkVersion, Millis};
 
 use super::Refusal;
 use crate::lease::Terms;
-use crate::sealed::{Constants, PinnedNetwork};
+use crate::requests;
+use crate::sealed::constants::{Constants, PinnedNetwork};
 use crate::vault::Vault;
 use crate::vault::standing::{Phase, Standing, Wait, epoch_at, network_in_force};
 
 impl Vault {
     /// Pins a network that is not built in, or adds forks to the one that is pinned.
     pub(super) fn set_network(&mut self, network: &NetworkPins, epoch: Epoch) -> Result<(), Refusal> {
-        sound(network)?;
+        requests::check_network(network)?;
         let owned = self.standing.owned().ok_or(Refusal::NotOwned)?;
         let (constants, level) = (owned.sealed.constants.clone(), owned.sealed.level);
         match &constants.network {
@@ -80,33 +81,9 @@ impl Vault {
     }
 }
 
-fn sound(network: &NetworkPins) -> Result<(), Refusal> {
-    let ChainSpec { slot_ms, slots_per_epoch, forks, genesis_fork_version, .. } = &network.chain;
-    if !(SLOT_MS_MIN..=SLOT_MS_MAX).contains(slot_ms) || !(1..=SLOTS_PER_EPOCH_MAX).contains(slots_per_epoch) {
-        return Err(Refusal::Network("its slots are shorter or longer than those of any network"));
-    }
-    if forks.len() > FORKS_MAX || forks.first().is_none_or(|fork| fork.epoch.0 != 0) {
-        return Err(Refusal::Network("its forks do not begin at epoch 0, or are too many"));
-    }
-    if !forks.is_sorted_by_key(|fork| fork.epoch) {
-        return Err(Refusal::Network("its forks are not in order"));
-    }
-    if holdfast_eth::networks::public(*genesis_fork_version).is_some() {
-        return Err(Refusal::Network("a public network is built in and cannot be pinned"));
-    }
-    Ok(())
-}
-
 /// Whether a network is the pinned one with more forks behind those that it had.
 fn extends(pinned: &NetworkPins, network: &NetworkPins) -> bool {
     let (old, new) = (&pinned.chain, &network.chain);
     let alike = ChainSpec { forks: old.forks.clone(), ..new.clone() } == *old;
     alike && pinned.exit_fork_version == network.exit_fork_version && new.forks.starts_with(&old.forks)
 }
-
-/// Half a second: shorter slots are below what any test chain has.
-const SLOT_MS_MIN: u64 = 500;
-const SLOT_MS_MAX: u64 = 60_000;
-const SLOTS_PER_EPOCH_MAX: u64 = 64;
-/// Mainnet has had seven in six years.
-const FORKS_MAX: usize = 64;

@@ -8,39 +8,28 @@ use tracing::warn;
 
 use super::Refusal;
 use crate::keys::Keys;
-use crate::sealed::{self, Constants, CounterPin, GENERATION_COUNTER, LEASE_COUNTER, Sealed};
+use crate::sealed::constants::{Constants, Owner};
+use crate::sealed::wrapping::random_secret;
+use crate::sealed::{self, Sealed};
 use crate::vault::Vault;
 use crate::vault::standing::{Owned, Phase, Standing};
-use crate::vault::upkeep_of_lease::keep_approval;
+use crate::vault::upkeep::{FIRMWARE_FILE, keep_approval};
+use holdfast_vault_client::{Closed, ClosedId};
+use crate::lease::RECORD_FILE;
 
 impl Vault {
     /// Gives the box its authority. Both counters are made, or kept when they are there.
     pub(super) fn own(&mut self, authority: P256Public, firmware: Approval) -> Result<(), Refusal> {
         self.check_firmware(&authority, &firmware)?;
-        let level = self.approvals(&[]).own_level(self.tpm.as_mut())?.ok_or(Refusal::Image)?;
-        let tpm = self.tpm.as_mut();
-        let lease = tpm.counter_define(LEASE_COUNTER)?;
-        let generation = tpm.counter_define(GENERATION_COUNTER)?;
-        let constants = Constants {
-            authority,
-            release: self.release.key,
-            board: self.release.board.clone(),
-            storage_root: tpm.storage_root_name()?.0,
-            attestation_key: tpm.attestation_key_name()?.0,
-            fresh_counter: lease.created.then_some(lease.reading.value),
-            lease_counter: CounterPin::new(LEASE_COUNTER, &lease.reading),
-            generation_counter: CounterPin::new(GENERATION_COUNTER, &generation.reading),
-            tier: self.machine.tier,
-            network: None,
-        };
+        let level = self.image_level.ok_or(Refusal::Image)?;
+        let (release, board, tier) = (self.release.key, self.release.board.as_str(), self.machine.tier);
+        let constants = Constants::of_machine(self.tpm.as_mut(), &Owner { authority, release, board, tier })?;
+        let mac_key = random_secret(self.tpm.as_mut())?;
         keep_approval(self.disk.as_ref(), firmware).map_err(|error| self.broke(error))?;
         let Standing::Unowned { room, history } = std::mem::replace(&mut self.standing, Standing::Changing) else {
             unreachable!("only an unowned vault accepts this order")
         };
-        let keys = match Keys::empty(room, self.tpm.as_mut()) {
-            Ok(keys) => keys,
-            Err(error) => return Err(self.broke(error)),
-        };
+        let keys = Keys::empty(room, &mac_key);
         match Sealed::first(self.disk.as_ref(), self.tpm.as_mut(), constants, level, &keys) {
             Ok(sealed) => {
                 self.standing = Standing::Owned(Box::new(Owned { sealed, keys, history, phase: Phase::NoNetwork }));
@@ -70,14 +59,20 @@ impl Vault {
             Standing::Owned(owned) => (Some(owned.keys.wipe()), Some(owned.history)),
             Standing::Closed(broken) => match broken.owned {
                 Some(owned) => (Some(owned.keys.wipe()), Some(owned.history)),
-                None => (None, broken.history),
+                None => (broken.room, broken.history),
             },
             Standing::Unowned { room, history } => (Some(room), Some(history)),
             Standing::Changing => (None, None),
         };
         self.import_key = None;
-        self.unowned(room, history);
-        Ok(())
+        let removed = RESET_FILES.iter().try_for_each(|name| self.disk.remove(name));
+        let (Some(room), Some(history)) = (room, history) else {
+            let reason = "the box was reset: restart the vault".into();
+            self.standing.close(Closed { id: ClosedId::NotOwned, reason });
+            return Ok(());
+        };
+        self.standing = Standing::Unowned { room, history };
+        removed.map_err(|error| self.broke(error))
     }
 
     /// Writes the permit where the helper reads it.
@@ -107,6 +102,8 @@ impl Vault {
     }
 }
 
+/// What an owner leaves beside the sealed file.
+const RESET_FILES: [&str; 3] = [RECORD_FILE, FIRMWARE_FILE, DOWNGRADE_FILE];
 /// Read by the helper.
 const DOWNGRADE_FILE: &str = "downgrade-permit";
 const VERSION_LEN_MAX: usize = 64;

@@ -1,12 +1,14 @@
 //! What the box holds: `Identity`, `Import`, `ImportHistory`, `Retire`, and the two signatures that only an order gets:
 //! `Exit` and `Register`.
 
+use holdfast_eth::BuilderRegistration;
 use holdfast_evidence::order::history_digest;
 use holdfast_evidence::{HistoryClaim, IdentityOrder, ImportOrder};
 use holdfast_types::{
     AttestationMark, BlockMark, Epoch, HistoryMarks, OPERATORS_MAX, PartialSignature, Slot, ValidatorIndex, ValidatorMarks,
     ValidatorPublic,
 };
+use holdfast_vault_client::IdentityKey;
 use rand_core::{OsRng, RngCore};
 use zeroize::Zeroizing;
 
@@ -24,7 +26,7 @@ impl Vault {
         let secret = self.identity_secret(identity)?;
         self.hold_lease()?;
         let owned = self.owned_mut()?;
-        owned.keys.set_identity(&secret);
+        owned.keys.set_identity(&IdentityKey(*secret));
         self.seal_as_it_is()
     }
 
@@ -75,7 +77,7 @@ impl Vault {
         if let Err(error) = owned.history.merge(&marks) {
             return Err(self.broke(error));
         }
-        owned.keys.take_shares(*lock_hash, *share_index, validators.iter().copied().zip(shares));
+        owned.keys.take_shares(*lock_hash, *share_index, validators.iter().copied().zip(shares))?;
         self.seal_as_it_is()
     }
 
@@ -176,7 +178,7 @@ impl Vault {
         epoch: Epoch,
     ) -> Result<PartialSignature, Refusal> {
         let network = self.standing.network().ok_or(Refusal::Network("none is fixed"))?;
-        self.signed(requests::exit(&network, self.now(), validator, index, epoch)?)
+        self.signed(requests::exit(&network, self.now(), |validator| self.holds(validator), validator, index, epoch)?)
     }
 
     pub(super) fn register(
@@ -187,7 +189,13 @@ impl Vault {
         timestamp_s: u64,
     ) -> Result<PartialSignature, Refusal> {
         let network = self.standing.network().ok_or(Refusal::Network("none is fixed"))?;
-        self.signed(requests::registration(&network, self.now(), validator, fee_recipient, gas_limit, timestamp_s)?)
+        let asked = BuilderRegistration { fee_recipient, gas_limit, timestamp_s, pubkey: validator };
+        self.signed(requests::registration(&network, self.now(), |validator| self.holds(validator), &asked)?)
+    }
+
+    fn holds(&self, validator: &ValidatorPublic) -> bool {
+        let pins = self.standing.owned().and_then(|owned| owned.keys.pins());
+        pins.is_some_and(|pins| pins.validators.contains(validator))
     }
 
     fn owned_mut(&mut self) -> Result<&mut Owned, Refusal> {

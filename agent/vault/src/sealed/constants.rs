@@ -9,6 +9,8 @@ use holdfast_types::{Epoch, P256Public};
 use holdfast_vault_client::Tier;
 use serde::{Deserialize, Serialize};
 
+use crate::lease::Terms;
+
 use super::counter::{GENERATION_COUNTER, LEASE_COUNTER, patiently};
 use super::error::SealError;
 
@@ -52,18 +54,7 @@ pub(crate) struct PinnedNetwork {
     /// The facts that signing goes by.
     pub(crate) pins: NetworkPins,
     /// The lease.
-    pub(crate) terms: LeaseTerms,
-}
-
-/// What a lease is computed from, with the counter's value and nothing else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct LeaseTerms {
-    /// The counter's value when the network was fixed.
-    pub(crate) first_counter: u64,
-    /// The epoch then.
-    pub(crate) first_epoch: Epoch,
-    /// The epochs of one step of the counter.
-    pub(crate) epochs: u64,
+    pub(crate) terms: Terms,
 }
 
 /// What the owner and the image say, where the rest of the constants comes from the TPM.

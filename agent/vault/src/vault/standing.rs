@@ -15,7 +15,8 @@ use crate::bounds::Floor;
 use crate::history::History;
 use crate::keys::{KeyRoom, Keys};
 use crate::lease::{Barred, Lease, Lift};
-use crate::sealed::{self, Approvals, Constants, Found, Sealed};
+use crate::sealed::approvals::Approvals;
+use crate::sealed::{self, Found, Sealed};
 use crate::state::Disk;
 
 /// What the vault can do at present.
@@ -73,8 +74,10 @@ pub(crate) struct Refused {
 /// What is left of a vault that cannot go on.
 pub(crate) struct Broken {
     pub(crate) closed: Closed,
-    /// What lies on the disk in the clear about the box. Nothing proves it.
-    pub(crate) header: Option<Constants>,
+    /// What is sealed says this of itself. Nothing proves it.
+    pub(crate) claimed: Option<Sealed>,
+    /// The room for keys, when nothing was opened into it.
+    pub(crate) room: Option<KeyRoom>,
     pub(crate) owned: Option<Box<Owned>>,
     pub(crate) history: Option<History>,
 }
@@ -89,33 +92,36 @@ impl Standing {
             (Ok(Found::Open(sealed, keys)), Ok(history)) => {
                 Self::Owned(Box::new(Owned { sealed: *sealed, keys, history, phase: Phase::NoNetwork }))
             }
-            (Err(error), history) => {
-                let header = sealed::header(disk).ok().flatten();
-                Self::broken(error.id(), &error, header, history.ok())
+            (Err(unopened), history) => {
+                let (closed, room) = (because(unopened.error.closed_id(), &unopened.error), Some(unopened.room));
+                let (claimed, history) = (unopened.claimed, history.ok());
+                Self::Closed(Box::new(Broken { closed, claimed, room, owned: None, history }))
             }
-            (Ok(Found::Nothing(_)), Err(error)) => Self::broken(ClosedId::HistoryUnusable, &error, None, None),
-            (Ok(Found::Open(sealed, _)), Err(error)) => {
-                Self::broken(ClosedId::HistoryUnusable, &error, Some(sealed.constants), None)
+            (Ok(Found::Nothing(room)), Err(error)) => {
+                let closed = because(ClosedId::HistoryUnusable, &error);
+                Self::Closed(Box::new(Broken { closed, claimed: None, room: Some(room), owned: None, history: None }))
+            }
+            (Ok(Found::Open(sealed, keys)), Err(error)) => {
+                let (closed, room) = (because(ClosedId::HistoryUnusable, &error), Some(keys.wipe()));
+                Self::Closed(Box::new(Broken { closed, claimed: Some(*sealed), room, owned: None, history: None }))
             }
         }
-    }
-
-    fn broken(id: ClosedId, error: &dyn Error, header: Option<Constants>, history: Option<History>) -> Self {
-        let closed = Closed { id, reason: in_full(error) };
-        Self::Closed(Box::new(Broken { closed, header, owned: None, history }))
     }
 
     /// From now on closed; what is open stays readable.
     pub(super) fn close(&mut self, closed: Closed) {
         *self = match std::mem::replace(self, Self::Changing) {
             Self::Owned(owned) => {
-                Self::Closed(Box::new(Broken { closed, header: None, owned: Some(owned), history: None }))
+                Self::Closed(Box::new(Broken { closed, claimed: None, room: None, owned: Some(owned), history: None }))
             }
-            Self::Unowned { history, .. } => {
-                Self::Closed(Box::new(Broken { closed, header: None, owned: None, history: Some(history) }))
+            Self::Unowned { room, history } => {
+                let (room, history) = (Some(room), Some(history));
+                Self::Closed(Box::new(Broken { closed, claimed: None, room, owned: None, history }))
             }
             Self::Closed(broken) => Self::Closed(Box::new(Broken { closed, ..*broken })),
-            Self::Changing => Self::Closed(Box::new(Broken { closed, header: None, owned: None, history: None })),
+            Self::Changing => {
+                Self::Closed(Box::new(Broken { closed, claimed: None, room: None, owned: None, history: None }))
+            }
         };
     }
 
@@ -159,7 +165,7 @@ impl Standing {
     /// Whoever is said to own the box: by what has opened, else by what lies in the clear.
     pub(crate) fn authority(&self) -> Option<P256Public> {
         match self {
-            Self::Closed(broken) if broken.owned.is_none() => broken.header.as_ref().map(|header| header.authority),
+            Self::Closed(broken) if broken.owned.is_none() => broken.claimed.as_ref().map(|claimed| claimed.constants.authority),
             _ => self.owned().map(|owned| owned.sealed.constants.authority),
         }
     }
@@ -189,11 +195,15 @@ impl Owned {
     }
 }
 
-/// The facts of a network: those of this release where it is a public one.
+fn because(id: ClosedId, error: &dyn Error) -> Closed {
+    Closed { id, reason: in_full(error) }
+}
+
+/// The facts of a network: those of this release where it is a public one and no later forks were pinned.
 pub(crate) fn network_in_force(pinned: &NetworkPins) -> NetworkPins {
     match holdfast_eth::networks::public(pinned.chain.genesis_fork_version) {
-        Some(public) => NetworkPins { chain: public.chain, exit_fork_version: public.exit_fork_version },
-        None => pinned.clone(),
+        Some(public) if public.chain.forks.len() >= pinned.chain.forks.len() => NetworkPins { chain: public.chain, exit_fork_version: public.exit_fork_version },
+        _ => pinned.clone(),
     }
 }
 

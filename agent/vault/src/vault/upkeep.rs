@@ -10,7 +10,6 @@ use holdfast_vault_client::{Closed, ClosedId, Rejection};
 use super::standing::{Owned, Phase, Refused, Standing, Wait};
 use super::{Vault, in_full};
 use crate::lease::{self, Barred, CounterFound, Lease, Lift, Place, Start, TickError};
-use crate::sealed::{Approvals, Counters};
 use crate::state::{Disk, StateError};
 
 /// What the loop does after [`Vault::maintain`].
@@ -190,12 +189,10 @@ impl Vault {
 
     /// Seals anew to the level of the image that runs.
     pub(super) fn raise_level(&mut self) -> Result<(), Rejection> {
-        let approvals = self.approvals(&[]);
-        let own = approvals.own_level(self.tpm.as_mut()).map_err(|error| Rejection::Tpm(in_full(&error)))?;
         let Standing::Owned(owned) = &self.standing else { return Err(self.rejected()) };
         let level = owned.sealed.level;
         let refused = |reason: String| Rejection::Order { kind: "RaiseLevel".into(), reason };
-        match own {
+        match self.image_level {
             Some(own) if own > level => {
                 let constants = owned.sealed.constants.clone();
                 self.seal_anew(constants, own).map_err(|error| refused(in_full(&error)))
@@ -214,15 +211,6 @@ impl Vault {
         }
         keep_approval(self.disk.as_ref(), approval)
             .map_err(|error| Rejection::Closed(self.close(ClosedId::HistoryUnusable, &error)))
-    }
-
-    pub(crate) fn approvals<'a>(&'a self, firmware: &'a [Approval]) -> Approvals<'a> {
-        Approvals {
-            board: &self.release.board,
-            release_key: &self.release.key,
-            releases: &self.release.approvals,
-            firmware,
-        }
     }
 }
 
@@ -322,6 +310,6 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How often the TPM is asked whether it was reset.
 const RESETS_EVERY: Duration = Duration::from_secs(60);
 const CATCH_UP_MAX_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
-const FIRMWARE_FILE: &str = "firmware-approvals";
+pub(crate) const FIRMWARE_FILE: &str = "firmware-approvals";
 /// The present boot state, some from before in case an update is taken back, and those to come.
 const FIRMWARE_APPROVALS_MAX: usize = 8;
