@@ -1,4 +1,4 @@
-//! Cluster definition and lock files, ENRs, keystores: parse, verify, write, create.
+//! Cluster definition and lock files, ENRs, keystores, slashing history files: parse, verify, write, create.
 //!
 //! A file that was read is a plain [`ClusterLock`](holdfast_eth::ClusterLock) of which nothing is known;
 //! [`VerifiedLock`] is the proof that everything in it holds, and only the check makes it. Contract signatures (ERC-1271)
@@ -21,6 +21,8 @@ mod lock;
 
 mod keystore;
 
+mod eip3076;
+
 mod create;
 mod deposit_file;
 mod node_dir;
@@ -28,6 +30,10 @@ mod node_dir;
 pub use create::{CreateError, CreateParams, CreatedCluster, CreatedNode, create, default_threshold};
 pub use definition::{DefinitionError, SignaturePart, VerifiedDefinition};
 pub use deposit_file::{DepositFile, deposit_files};
+pub use eip3076::{
+    ClusterHistory, HISTORY_BYTES_MAX, HISTORY_ENTRIES_MAX, HistoryFileError, HistoryLimits, history_of_cluster,
+    read_history, write_history,
+};
 pub use enr::{Enr, EnrError};
 pub use identity::{KeyFileError, NodeKey};
 pub use json::{

@@ -8,6 +8,7 @@ mod any_bytes;
 mod changes;
 mod create;
 mod definitions;
+mod eip3076;
 mod golden;
 mod keystores;
 mod live;
