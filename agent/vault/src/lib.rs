@@ -15,10 +15,10 @@
 //! **Architecture Invariant:** once it serves, the process makes no socket, thread or program.
 
 #![deny(unsafe_code)]
-
 #![allow(dead_code)]
 
 mod bounds;
+mod certificate;
 mod history;
 mod lease;
 #[expect(unsafe_code, reason = "maps memory that the kernel keeps out of swap, dumps and other processes")]
