@@ -18,6 +18,7 @@
 #![allow(dead_code)]
 
 mod bounds;
+mod certificate;
 mod history;
 mod keys;
 mod lease;

@@ -267,8 +267,8 @@ fn a_place_that_becomes_free_is_taken() {
     let folder = tempfile::tempdir().unwrap();
     let (path, listener, waiting) = full_queue(folder.path());
     let expected = waiting.len() + 1;
-    let accepting = thread::spawn(move || (0..expected).map(|_| listener.accept().unwrap().0).count());
+    let accepting = thread::spawn(move || (0..expected).map(|_| listener.accept().unwrap().0).collect::<Vec<_>>());
     let client = Client::connect_with_timeout(&path, Duration::from_secs(30));
     assert!(client.is_ok(), "{client:?}");
-    assert_eq!(accepting.join().unwrap(), expected);
+    assert_eq!(accepting.join().unwrap().len(), expected);
 }
