@@ -17,8 +17,8 @@ use holdfast_types::{
 use self::records::{Attestation, Block, Entry, File, Metadata};
 use crate::lock::VerifiedLock;
 
-/// The most bytes of a history file: about five years of one validator in the complete form, or any number of validators
-/// of a lock in the minimal one.
+/// The most bytes of a history file: about five years of one validator in the complete form, or all validators of the
+/// largest lock in the minimal one.
 pub const HISTORY_BYTES_MAX: usize = 64 << 20;
 
 /// The most entries of `data`: five times the validators that a lock may have, since a key may be in several entries.

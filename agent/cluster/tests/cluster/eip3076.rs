@@ -28,7 +28,8 @@ fn root(byte: u8) -> String {
 }
 
 fn file(data: Value) -> Value {
-    json!({ "metadata": { "interchange_format_version": "5", "genesis_validators_root": NETWORK.to_string() }, "data": data })
+    let metadata = json!({ "interchange_format_version": "5", "genesis_validators_root": NETWORK.to_string() });
+    json!({ "metadata": metadata, "data": data })
 }
 
 fn entry(validator: u8, blocks: Value, attestations: Value) -> Value {
