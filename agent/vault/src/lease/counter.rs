@@ -3,7 +3,7 @@
 //! What the TPM answers to the increment decides nothing, it can be lost or made up; only what is read back, over a
 //! session salted to the pinned storage root, says whether the tick happened.
 
-use holdfast_hal::tpm::{NvIndex, Resets, Tpm, TpmError, TpmName};
+use holdfast_hal::tpm::{NvIndex, Resets, Tpm, TpmError};
 use holdfast_types::Epoch;
 use holdfast_vault_client::ClosedId;
 
@@ -16,7 +16,7 @@ pub(crate) struct Place<'a> {
     pub(crate) terms: Terms,
     pub(crate) index: NvIndex,
     /// The Name of our counter: something else at the index has another one.
-    pub(crate) name: &'a TpmName,
+    pub(crate) name: &'a [u8],
     /// The key of the record's code.
     pub(crate) record_key: &'a [u8; 32],
 }
@@ -127,7 +127,7 @@ impl Counter {
 
 fn read_value(tpm: &mut dyn Tpm, place: &Place<'_>) -> Result<Option<u64>, TpmError> {
     match tpm.counter_read(place.index) {
-        Ok(reading) if reading.name == *place.name => Ok(Some(reading.value)),
+        Ok(reading) if reading.name.0 == place.name => Ok(Some(reading.value)),
         Ok(_) | Err(TpmError::CounterMissing(_) | TpmError::NotACounter(_)) => Ok(None),
         Err(err) => Err(err),
     }

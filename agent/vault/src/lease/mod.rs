@@ -10,8 +10,6 @@
 //! **Architecture Invariant:** the process that ticked to a value is the only one that ever writes an open record of that
 //! value or signs under it. (A later start may put another sealed file's id into it; that changes nothing of the lease.)
 
-#![allow(dead_code)]
-
 mod counter;
 mod decide;
 #[cfg(test)]
@@ -30,7 +28,7 @@ use crate::state::{Disk, StateError};
 
 pub(crate) use counter::{Counter, Place, TickError};
 pub(crate) use decide::{Clock, Found, Lift, Start, decide};
-pub(crate) use record::{Record, RecordFound, RecordState};
+pub(crate) use record::{FILE as RECORD_FILE, Record, RecordFound, RecordState};
 pub(crate) use seal::{SealedAs, seal_counts};
 pub(crate) use terms::{Barred, Terms, Vote, thirty_days};
 

@@ -111,7 +111,8 @@ fn code_over(body: &[u8], key: &[u8; 32]) -> Hmac<Sha256> {
     code
 }
 
-const FILE: &str = "lease";
+/// The record's file.
+pub(crate) const FILE: &str = "lease";
 /// Keeps this code apart from any other under the same key, and from later forms of the record.
 const PURPOSE: &[u8] = b"holdfast lease record 1";
 const CLEAN: u8 = 1;

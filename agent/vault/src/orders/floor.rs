@@ -53,7 +53,8 @@ impl Vault {
         let reading = self.tpm.counter_read(LEASE_COUNTER)?;
         let barred = self.barred_by_now(epoch)?;
         let Standing::Owned(owned) = &mut self.standing else { return Err(Refusal::NotOwned) };
-        let floor = owned.floor_of(&barred).ok_or(Refusal::Network("none is fixed"))?;
+        let chain = owned.network().ok_or(Refusal::Network("none is fixed"))?.chain;
+        let floor = barred.floor(&chain);
         if let Err(error) = owned.history.raise_floor(floor) {
             return Err(self.broke(error));
         }
@@ -61,9 +62,9 @@ impl Vault {
         let terms =
             Terms { first_counter: reading.value, first_epoch: epoch, epochs: network.terms.epochs };
         let network = PinnedNetwork { pins: network.pins.clone(), terms };
-        let (value, level) = (reading.value, owned.sealed.level);
+        let level = owned.sealed.level;
         owned.sealed.constants.lease_counter.name = reading.name.0;
-        let constants: Constants = self.begin_terms(network, value)?;
+        let constants: Constants = self.begin_terms(network)?;
         self.seal_anew(constants, level)
     }
 
@@ -72,10 +73,12 @@ impl Vault {
         let target = Epoch(epoch.0.saturating_sub(1));
         // The sources of all that was signed so far are not above the present epoch, which is below `target`.
         let source = Epoch(target.0.saturating_sub(1));
-        let before = match self.phase()? {
+        let owned = self.standing.owned().ok_or(Refusal::NotOwned)?;
+        let exact = Barred { target: Epoch(0), source: Epoch(0) };
+        let before = match &owned.phase {
             Phase::Refused(refused) => refused.floor,
-            Phase::Waiting(wait) => wait.floor.unwrap_or(Barred { target: Epoch(0), source: Epoch(0) }),
-            Phase::Open(lease) => Barred { target: lease.last_epoch(), source: lease.source_max() },
+            Phase::Waiting(wait) => wait.floor.unwrap_or(exact),
+            Phase::Open(_) => exact,
             Phase::NoNetwork | Phase::Undecided(_) => return Err(self.not_now()),
         };
         Ok(Barred { target: before.target.max(target), source: before.source.max(source) })

@@ -94,6 +94,8 @@ pub(crate) enum Broke {
     State(#[from] StateError),
     #[error(transparent)]
     History(#[from] crate::history::HistoryError),
+    #[error("the TPM's counter did not move")]
+    Tick,
 }
 
 impl Vault {
@@ -203,7 +205,7 @@ impl Vault {
         if let Phase::Open(lease) = &mut owned.phase
             && let Some(place) = place_of(&owned.sealed, &owned.keys)
         {
-            lease.sealed_anew(disk, &place)?;
+            lease.sealed_anew(disk, &place, owned.sealed.id)?;
         }
         Ok(())
     }
@@ -238,6 +240,7 @@ impl Vault {
         let id = match &broke {
             Broke::Seal(error) => error.closed_id(),
             Broke::State(_) | Broke::History(_) => ClosedId::HistoryUnusable,
+            Broke::Tick => ClosedId::TpmFailed,
         };
         self.close(id, &broke);
         Refusal::Unknown(broke)

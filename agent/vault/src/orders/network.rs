@@ -3,12 +3,15 @@
 use holdfast_evidence::NetworkPins;
 use holdfast_types::{ChainSpec, Epoch, ForkVersion, Millis};
 
-use super::Refusal;
-use crate::lease::Terms;
+use super::{Broke, Refusal};
+use crate::lease::{Counter, Terms};
 use crate::requests;
 use crate::sealed::constants::{Constants, PinnedNetwork};
 use crate::vault::Vault;
+use crate::sealed::counter::LEASE_COUNTER;
 use crate::vault::standing::{Phase, Standing, Wait, epoch_at, network_in_force};
+use crate::vault::upkeep::place_of;
+use holdfast_vault_client::ClosedId;
 
 impl Vault {
     /// Pins a network that is not built in, or adds forks to the one that is pinned.
@@ -38,25 +41,29 @@ impl Vault {
         }
         let owned = self.standing.owned().ok_or(Refusal::NotOwned)?;
         let pin = &owned.sealed.constants.lease_counter;
-        let reading = self.tpm.counter_read(pin.index())?;
+        let reading = self.tpm.counter_read(LEASE_COUNTER)?;
         if reading.name.0 != pin.name {
             return Err(Refusal::Network("the TPM's counter is not the one of this box: reset the box"));
         }
         let terms = Terms { first_counter: reading.value, first_epoch: epoch, epochs: self.release.lease_epochs };
-        self.begin_terms(PinnedNetwork { pins: network, terms }, reading.value)
+        self.begin_terms(PinnedNetwork { pins: network, terms })
     }
 
-    /// Ticks under new terms. What is on the disk still has the old ones, or none, until the caller seals.
-    pub(super) fn begin_terms(&mut self, network: PinnedNetwork, counter: u64) -> Result<Constants, Refusal> {
+    /// Ticks under new terms. What is on the disk still has the old ones, or none, until the caller seals; so if the tick
+    /// fails, nothing may go on under them.
+    pub(super) fn begin_terms(&mut self, network: PinnedNetwork) -> Result<Constants, Refusal> {
         let Standing::Owned(owned) = &mut self.standing else { return Err(Refusal::NotOwned) };
         owned.sealed.constants.network = Some(network);
         let constants = owned.sealed.constants.clone();
-        let id = holdfast_vault_client::ClosedId::LeaseAhead;
-        owned.phase = Phase::Waiting(Wait { id, until: Epoch(0), floor: None, counter });
-        self.end_wait(true);
+        let Some(place) = place_of(&owned.sealed, &owned.keys) else { unreachable!("the network is set above") };
+        let counter = Counter::read(self.tpm.as_mut(), &place);
+        if let Ok(Some(counter)) = counter {
+            owned.phase = Phase::Waiting(Wait { id: ClosedId::TpmFailed, until: Epoch(0), floor: None, counter });
+            self.end_wait(true);
+        }
         match &self.standing {
-            Standing::Owned(owned) if matches!(owned.phase, Phase::Open(_)) => Ok(constants),
-            _ => Err(self.not_now()),
+            Standing::Owned(owned) if counter.is_ok() && matches!(owned.phase, Phase::Open(_)) => Ok(constants),
+            _ => Err(self.broke(Broke::Tick)),
         }
     }
 

@@ -5,14 +5,14 @@
 //! ([`crate::history`]); only with the history's proof the share signs ([`crate::keys`]). Everything else passes its window
 //! and signs under a domain of its own; it needs a lease too, so that a vault that is not sure of itself says nothing.
 
-use holdfast_types::{Epoch, PartialSignature};
+use holdfast_types::PartialSignature;
 use holdfast_vault_client::{ClosedId, Rejection, Request, SigningRefused};
 
 use super::Vault;
 use super::standing::{Owned, Phase, Standing};
 use crate::history::Candidate;
 use crate::keys::HashedRoots;
-use crate::lease::Lease;
+use crate::lease::Vote;
 use crate::requests::{self, Answers, Triage};
 
 type Signatures = Vec<Result<PartialSignature, SigningRefused>>;
@@ -84,15 +84,11 @@ impl Vault {
         });
         let Some((source, target)) = votes.max() else { return };
         let Standing::Owned(owned) = &self.standing else { return };
-        let Phase::Open(lease) = &owned.phase else { return };
-        if needs_source(lease, source) && source <= target {
-            self.renew(Some((source, target)));
+        let (Phase::Open(lease), Some(network)) = (&owned.phase, owned.network()) else { return };
+        if source > lease.reach(&network.chain).source && source <= target {
+            self.renew(Some(Vote { source, target }));
         }
     }
-}
-
-fn needs_source(lease: &Lease, source: Epoch) -> bool {
-    source > lease.source_max()
 }
 
 /// Signs what cannot be slashed.

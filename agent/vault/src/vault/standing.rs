@@ -11,10 +11,9 @@ use holdfast_types::{Epoch, Millis, P256Public};
 use holdfast_vault_client::{Closed, ClosedId};
 
 use super::{HISTORY_FILE, in_full};
-use crate::bounds::Floor;
 use crate::history::History;
 use crate::keys::{KeyRoom, Keys};
-use crate::lease::{Barred, Lease, Lift};
+use crate::lease::{Barred, Counter, Lease, Lift};
 use crate::sealed::approvals::Approvals;
 use crate::sealed::{self, Found, Sealed};
 use crate::state::Disk;
@@ -59,8 +58,8 @@ pub(crate) struct Wait {
     pub(crate) until: Epoch,
     /// What is barred when the lease begins; an order `VouchDisk` begins it without.
     pub(crate) floor: Option<Barred>,
-    /// The counter value that was decided on.
-    pub(crate) counter: u64,
+    /// The counter that was decided on.
+    pub(crate) counter: Counter,
 }
 
 /// What keeps an owned vault from signing, and which order lifts it.
@@ -176,6 +175,11 @@ impl Owned {
     pub(crate) fn network(&self) -> Option<NetworkPins> {
         let pinned = &self.sealed.constants.network.as_ref()?.pins;
         Some(network_in_force(pinned))
+    }
+
+    /// How far a lease reaches.
+    pub(crate) fn last_epoch(&self, lease: &Lease) -> Epoch {
+        self.sealed.constants.network.as_ref().map_or(Epoch(0), |network| network.terms.last_epoch(lease.counter()))
     }
 
     /// The vault's clock in epochs; 0 before genesis.

@@ -50,7 +50,7 @@ impl Vault {
             Phase::Open(_) if owned.keys.pins().is_none() => closed(ClosedId::NoShares, NO_SHARES.into()),
             Phase::Open(lease) => {
                 let now = owned.epoch_at(self.now()).unwrap_or_default();
-                let last = lease.last_epoch();
+                let last = owned.last_epoch(lease);
                 (last < now).then(|| Closed {
                     id: ClosedId::CatchingUp,
                     reason: format!(
@@ -97,7 +97,7 @@ fn waiting(wait: &Wait) -> String {
 fn lease(owned: &Owned) -> Option<LeaseStatus> {
     let Phase::Open(lease) = &owned.phase else { return None };
     let first_epoch = owned.history.floor().target.map_or(Epoch(0), |barred| Epoch(barred.0.saturating_add(1)));
-    Some(LeaseStatus { counter: lease.counter(), last_epoch: lease.last_epoch(), first_epoch })
+    Some(LeaseStatus { counter: lease.counter(), last_epoch: owned.last_epoch(lease), first_epoch })
 }
 
 const NO_SHARES: &str = "the box holds no shares yet: import a cluster";

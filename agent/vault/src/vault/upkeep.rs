@@ -1,15 +1,20 @@
 //! The lease from start to end: what the counter and the record allow, renewals off the signing path, the clean stop.
 
+use std::error::Error;
 use std::time::Duration;
 
 use holdfast_evidence::Approval;
-use holdfast_hal::tpm::TpmError;
-use holdfast_types::Epoch;
+use holdfast_hal::tpm::NvIndex;
+use holdfast_types::{Epoch, Millis};
 use holdfast_vault_client::{Closed, ClosedId, Rejection};
 
 use super::standing::{Owned, Phase, Refused, Standing, Wait};
 use super::{Vault, in_full};
-use crate::lease::{self, Barred, CounterFound, Lease, Lift, Place, Start, TickError};
+use crate::keys::Keys;
+use crate::lease::{
+    self, Barred, Counter, Lease, Lift, Place, Record, RecordFound, SealedAs, Start, TickError, Vote,
+};
+use crate::sealed::Sealed;
 use crate::state::{Disk, StateError};
 
 /// What the loop does after [`Vault::maintain`].
@@ -53,123 +58,136 @@ impl Vault {
     /// When the record of it may not be on the disk; the next start then counts as one after a power cut.
     pub fn stop(self) -> Result<(), StateError> {
         let Standing::Owned(owned) = self.standing else { return Ok(()) };
-        let Owned { keys, history, phase: Phase::Open(lease), .. } = *owned else { return Ok(()) };
-        lease.close(self.disk.as_ref(), keys.mac_key(), history.digest())
+        let Owned { sealed, keys, history, phase: Phase::Open(lease), .. } = *owned else { return Ok(()) };
+        let Some(place) = place_of(&sealed, &keys) else { return Ok(()) };
+        lease.close(self.disk.as_ref(), &place, history.digest())
     }
 
     /// Decides by counter and record what an owned vault may do, and begins the lease where it may at once.
     pub(super) fn begin_lease(&mut self) {
         let now = self.now();
         let Standing::Owned(owned) = &mut self.standing else { return };
-        let Some(network) = &owned.sealed.constants.network else { return };
-        let (terms, epoch) = (network.terms, owned.epoch_at(now).unwrap_or_default());
-        let pin = &owned.sealed.constants.lease_counter;
-        let counter = match self.tpm.counter_read(pin.index()) {
-            Ok(reading) if reading.name.0 == pin.name => CounterFound::Value(reading.value),
-            Ok(_) | Err(TpmError::CounterMissing(_) | TpmError::NotACounter(_)) => CounterFound::NotOurs,
+        let Some(place) = place_of(&owned.sealed, &owned.keys) else { return };
+        let record = match RecordFound::read(self.disk.as_ref(), place.record_key) {
+            Ok(record) => record,
             Err(error) => {
-                let reason = in_full(&error);
-                owned.phase = Phase::Undecided(Closed { id: ClosedId::TpmFailed, reason });
+                owned.phase = undecided(ClosedId::HistoryUnusable, &error);
                 return;
             }
         };
-        let record = match lease::read_record(self.disk.as_ref(), owned.keys.mac_key()) {
-            Ok(record) => record,
+        let counter = match Counter::read(self.tpm.as_mut(), &place) {
+            Ok(counter) => counter,
             Err(error) => {
+                owned.phase = undecided(ClosedId::TpmFailed, &error);
+                return;
+            }
+        };
+        if let (Some(counter), RecordFound::Found(found)) = (&counter, &record) {
+            let Sealed { id, parent, born_at, .. } = owned.sealed;
+            if !lease::seal_counts(&record, &SealedAs { id, parent, born_at }, counter.value()) {
+                owned.phase = Phase::Refused(never_in_force());
+                return;
+            }
+            // Before the tick, or a cut after it would leave a record that names nothing that counts.
+            if found.seal != id
+                && let Err(error) = (Record { seal: id, ..found.clone() }).write(self.disk.as_ref(), place.record_key)
+            {
                 self.close(ClosedId::HistoryUnusable, &error);
                 return;
             }
-        };
-        let (sealed, digest) = (&owned.sealed, owned.history.digest());
-        let start = lease::decide(&terms, counter, &record, &digest, epoch, catch_up_max(owned));
-        if let CounterFound::Value(value) = counter
-            && !lease::seal_counts(&record, &sealed.id, &sealed.parent, sealed.born_at, value)
-        {
-            owned.phase = Phase::Refused(never_in_force());
-            return;
         }
-        let CounterFound::Value(counter) = counter else {
-            owned.phase = refused(start, 0);
-            return;
+        let clock = lease::Clock {
+            now: owned.epoch_at(now).unwrap_or_default(),
+            behind_max: owned.network().map_or(0, |network| lease::thirty_days(&network.chain)),
         };
-        owned.phase = match start {
-            Start::Begin => {
-                owned.phase = Phase::Waiting(Wait { id: ClosedId::LeaseAhead, until: Epoch(0), floor: None, counter });
-                return self.end_wait(true);
+        let digest = owned.history.digest();
+        let found = lease::Found { counter: counter.map(|counter| counter.value()), record: &record, digest: &digest };
+        let (id, until, floor) = match (lease::decide(&place.terms, &found, &clock), counter) {
+            (Start::Refuse { id, floor, lift }, _) => {
+                owned.phase = Phase::Refused(refused(id, floor, lift));
+                return;
             }
-            Start::WaitForTime { until } => Phase::Waiting(Wait { id: ClosedId::LeaseAhead, until, floor: None, counter }),
-            Start::WaitForFloor { until, floor } => {
-                Phase::Waiting(Wait { id: ClosedId::LeaseUnclean, until, floor: Some(floor), counter })
-            }
-            start @ Start::Refuse { .. } => refused(start, counter),
+            (Start::Begin { floor }, _) => (ClosedId::TpmFailed, Epoch(0), floor),
+            (Start::WaitForFloor { until, floor }, _) => (ClosedId::LeaseUnclean, until, Some(floor)),
+            (Start::WaitForTime { until }, _) => (ClosedId::LeaseAhead, until, None),
         };
+        let counter = counter.expect("without a counter the decision is to refuse");
+        owned.phase = Phase::Waiting(Wait { id, until, floor, counter });
+        if until == Epoch(0) {
+            self.end_wait(true);
+        }
     }
 
     /// Ticks and opens, with the floor that was waited for, or without it because the operator vouches for the disk.
     pub(crate) fn end_wait(&mut self, with_floor: bool) {
         let now = self.now();
         let Standing::Owned(owned) = &mut self.standing else { return };
-        let Phase::Waiting(wait) = &owned.phase else { return };
-        let (counter, floor) = (wait.counter, wait.floor.filter(|_| with_floor));
-        if let Some(floor) = floor.and_then(|barred| owned.floor_of(&barred))
-            && let Err(error) = owned.history.raise_floor(floor)
+        let Phase::Waiting(Wait { floor, counter, .. }) = owned.phase else { return };
+        let Some(network) = owned.network() else { return };
+        if let Some(barred) = floor.filter(|_| with_floor)
+            && let Err(error) = owned.history.raise_floor(barred.floor(&network.chain))
         {
             self.close(ClosedId::HistoryUnusable, &error);
             return;
         }
-        let epoch = owned.epoch_at(now).unwrap_or_default();
-        let seen = owned.history.latest();
-        let Some(place) = place(owned) else { return };
-        match Lease::tick(self.tpm.as_mut(), self.disk.as_ref(), &place, counter, seen, epoch) {
+        let present = present(owned, None, now);
+        let Owned { sealed, keys, phase, .. } = owned.as_mut();
+        let Some(place) = place_of(sealed, keys) else { return };
+        let mut counter = counter;
+        match Lease::begin(self.tpm.as_mut(), self.disk.as_ref(), &place, &mut counter, sealed.id, &present) {
             Ok(lease) => {
-                tracing::info!(counter = lease.counter(), last_epoch = %lease.last_epoch(), "the lease begins");
-                owned.phase = Phase::Open(lease);
+                tracing::info!(counter = lease.counter(), "the lease begins");
+                *phase = Phase::Open(lease);
+            }
+            Err(error) => {
+                // Whether a tick was tried must be known at the next try.
+                if let Phase::Waiting(wait) = phase {
+                    wait.counter = counter;
+                }
+                self.tick_failed(&error);
+            }
+        }
+    }
+
+    /// Renews a running lease; `wanted` is an attestation that needs a higher source than the lease allows.
+    pub(super) fn renew(&mut self, wanted: Option<Vote>) -> Upkeep {
+        let now = self.now();
+        let Standing::Owned(owned) = &mut self.standing else { return Upkeep::Again(IDLE) };
+        let present = present(owned, wanted, now);
+        let Owned { sealed, keys, phase, .. } = owned.as_mut();
+        let Phase::Open(lease) = phase else { return Upkeep::Again(IDLE) };
+        let Some(place) = place_of(sealed, keys) else { return Upkeep::Again(IDLE) };
+        match lease.renew(self.tpm.as_mut(), self.disk.as_ref(), &place, &present) {
+            Ok(()) => {
+                tracing::debug!(counter = lease.counter(), "the lease was renewed");
+                Upkeep::Again(Duration::ZERO)
             }
             Err(error) => self.tick_failed(&error),
         }
     }
 
-    /// Renews a running lease; `wanted` is an attestation that needs a higher source than the lease allows.
-    pub(super) fn renew(&mut self, wanted: Option<(Epoch, Epoch)>) -> Upkeep {
-        let now = self.now();
+    /// What a failed tick means: to be tried again, or refused, or closed, or the end of the process.
+    fn tick_failed(&mut self, error: &TickError) -> Upkeep {
         let Standing::Owned(owned) = &mut self.standing else { return Upkeep::Again(IDLE) };
-        let epoch = owned.epoch_at(now).unwrap_or_default();
-        let seen = wanted.or_else(|| owned.history.latest());
-        let Owned { sealed, keys, phase, .. } = owned.as_mut();
-        let Phase::Open(lease) = phase else { return Upkeep::Again(IDLE) };
-        if !lease.may_renew(epoch) {
-            return Upkeep::Again(LOOK);
-        }
-        let Some(place) = place_of(sealed, keys) else { return Upkeep::Again(IDLE) };
-        match lease.renew(self.tpm.as_mut(), self.disk.as_ref(), &place, seen, epoch) {
-            Ok(()) => {
-                tracing::debug!(counter = lease.counter(), last_epoch = %lease.last_epoch(), "the lease was renewed");
-                Upkeep::Again(Duration::ZERO)
+        match (error, error.closes()) {
+            (TickError::Reset, _) => return Upkeep::Exit,
+            (TickError::Ahead { .. }, _) => {}
+            (_, None) => tracing::warn!(%error, "the lease is not renewed yet"),
+            (TickError::Unwritten(_), Some(id)) => {
+                self.close(id, error);
             }
-            Err(error) => {
-                self.tick_failed(&error);
-                Upkeep::Again(RETRY)
-            }
-        }
-    }
-
-    /// What a failed tick means: to be tried again, or refused, or closed.
-    fn tick_failed(&mut self, error: &TickError) {
-        let reason = in_full(error);
-        let Standing::Owned(owned) = &mut self.standing else { return };
-        match error {
-            TickError::NotDone(_) => tracing::warn!(reason, "the TPM's counter did not move, trying again"),
-            TickError::NotWritten(_) => {
-                self.close(ClosedId::HistoryUnusable, error);
-            }
-            TickError::RolledBack { .. } | TickError::Jumped { .. } | TickError::NotOurs(_) => {
-                let id = if matches!(error, TickError::NotOurs(_)) { ClosedId::TpmReplaced } else { ClosedId::TpmRolledBack };
-                let floor = lease_floor(owned);
-                let closed = Closed { id, reason: format!("{reason}: order NewCounter once you know why") };
+            (_, Some(id)) => {
+                let closed = Closed { id, reason: format!("{}; then order NewCounter", in_full(error)) };
                 tracing::error!(%closed, "the vault signs nothing until an order lifts it");
+                let floor = match (&owned.phase, owned.sealed.constants.network.as_ref()) {
+                    (Phase::Open(lease), Some(network)) => network.terms.barred_at(lease.counter()),
+                    (Phase::Waiting(wait), Some(network)) => network.terms.barred_at(wait.counter.value()),
+                    _ => return Upkeep::Again(IDLE),
+                };
                 owned.phase = Phase::Refused(Refused { closed, floor, lift: Some(Lift::NewCounter) });
             }
         }
+        Upkeep::Again(RETRY)
     }
 
     fn tpm_was_reset(&mut self) -> bool {
@@ -236,19 +254,15 @@ pub(crate) fn keep_approval(disk: &dyn Disk, approval: Approval) -> Result<(), S
     disk.replace(FIRMWARE_FILE, &postcard::to_allocvec(&kept).expect("approvals have a fixed form"))
 }
 
-/// The longest time that a lease catches up by itself.
-fn catch_up_max(owned: &Owned) -> u64 {
-    let Some(network) = owned.network() else { return 0 };
-    let epoch_ms = network.chain.slot_ms.saturating_mul(network.chain.slots_per_epoch).max(1);
-    CATCH_UP_MAX_MS / epoch_ms
+/// What a tick must know of the present.
+fn present(owned: &Owned, wanted: Option<Vote>, now: Millis) -> lease::Present {
+    let seen = wanted.or_else(|| owned.history.latest().map(|(source, target)| Vote { source, target }));
+    let now = owned.epoch_at(now).unwrap_or_default();
+    lease::Present { now, seen, signed_source: owned.history.highest_source() }
 }
 
-/// The bar that nothing signed under the present lease is above.
-fn lease_floor(owned: &Owned) -> Barred {
-    match &owned.phase {
-        Phase::Open(lease) => Barred { target: lease.last_epoch(), source: lease.source_max() },
-        _ => Barred { target: Epoch(0), source: Epoch(0) },
-    }
+fn undecided(id: ClosedId, error: &dyn Error) -> Phase {
+    Phase::Undecided(Closed { id, reason: in_full(error) })
 }
 
 fn never_in_force() -> Refused {
@@ -258,47 +272,27 @@ fn never_in_force() -> Refused {
     Refused { closed, floor: Barred { target: Epoch(0), source: Epoch(0) }, lift: None }
 }
 
-fn refused(start: Start, counter: u64) -> Phase {
-    let Start::Refuse { id, floor, lift } = start else { unreachable!("only refusals have no counter") };
+fn refused(id: ClosedId, floor: Barred, lift: Lift) -> Refused {
     let reason = match id {
-        ClosedId::HistoryLost => {
-            "what this box signed is not known: its record is missing or damaged; order AcceptFloor with an epoch two or \
-             more ahead, and it signs from then on"
-                .into()
-        }
-        ClosedId::HistoryRolledBack => format!(
-            "the disk is older than the TPM's counter ({counter}): it was restored from a copy; order AcceptFloor with an \
-             epoch two or more ahead, and it signs from then on"
-        ),
-        ClosedId::TpmRolledBack => format!(
-            "the TPM's counter ({counter}) is lower than it was: its state was restored; order NewCounter with an epoch \
-             two or more ahead"
-        ),
-        ClosedId::TpmReplaced => "the TPM's counter is gone or not the one of this box: order NewCounter with an epoch two \
-                                  or more ahead"
-            .into(),
-        _ => "the box was off for more than 30 days, or its clock is wrong: check the clock, then order AcceptFloor with \
-              an epoch two or more ahead"
-            .into(),
+        ClosedId::HistoryLost => "what this box signed is not known, its record is missing or does not fit",
+        ClosedId::HistoryRolledBack => "the disk is older than the TPM's counter: it was restored from a copy",
+        ClosedId::TpmRolledBack => "the TPM's counter is lower than it was: its state was restored from a copy",
+        ClosedId::TpmReplaced => "the TPM's counter is gone, or not the one of this box",
+        _ => "the box was off for more than 30 days, or its clock is wrong: check the clock",
     };
-    Phase::Refused(Refused { closed: Closed { id, reason }, floor, lift: Some(lift) })
+    let order = match lift {
+        Lift::AcceptFloor => "AcceptFloor",
+        Lift::NewCounter => "NewCounter",
+    };
+    let reason = format!("{reason}; order {order} with an epoch two or more ahead, and it signs from there on");
+    Refused { closed: Closed { id, reason }, floor, lift: Some(lift) }
 }
 
-fn place(owned: &Owned) -> Option<Place<'_>> {
-    place_of(&owned.sealed, &owned.keys)
-}
-
-/// Where the lease's counter and record are.
-pub(crate) fn place_of<'a>(sealed: &'a crate::sealed::Sealed, keys: &'a crate::keys::Keys) -> Option<Place<'a>> {
+/// Where the lease's counter and record are; `None` while no network is fixed.
+pub(crate) fn place_of<'a>(sealed: &'a Sealed, keys: &'a Keys) -> Option<Place<'a>> {
     let network = sealed.constants.network.as_ref()?;
     let pin = &sealed.constants.lease_counter;
-    Some(Place {
-        terms: network.terms,
-        counter: pin.index(),
-        counter_name: &pin.name,
-        mac_key: keys.mac_key(),
-        seal: sealed.id,
-    })
+    Some(Place { terms: network.terms, index: NvIndex(pin.index), name: &pin.name, record_key: keys.mac_key() })
 }
 
 /// Nothing to do.
@@ -309,7 +303,6 @@ const LOOK: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_secs(1);
 /// How often the TPM is asked whether it was reset.
 const RESETS_EVERY: Duration = Duration::from_secs(60);
-const CATCH_UP_MAX_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
 pub(crate) const FIRMWARE_FILE: &str = "firmware-approvals";
 /// The present boot state, some from before in case an update is taken back, and those to come.
 const FIRMWARE_APPROVALS_MAX: usize = 8;
