@@ -449,6 +449,12 @@ pub enum SlashingRefusal {
         /// The last epoch that is barred.
         up_to: Epoch,
     },
+    /// Which blocks may have been signed before is not known up to here.
+    #[error("below the floor: no block up to slot {up_to} is signed, because what was signed up to there is not known")]
+    SlotBelowFloor {
+        /// The last slot that is barred.
+        up_to: Slot,
+    },
 }
 
 fn other_root(signed: &Option<Root>) -> String {

@@ -1,101 +1,213 @@
-//! Scripts of votes, each run twice: in one go, and with a restart after every step.
+//! Scripts of what happens to a history, each run twice: in one go, and with a restart after every step.
 
-use std::fs;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+mod disk;
+mod interchange;
+mod logged;
+mod random;
 
-use holdfast_types::{Epoch, Root, Slot};
+use std::path::Path;
+
+use holdfast_types::{AttestationMark, BlockMark, Root, Slot};
+use holdfast_vault_client::SlashingRefusal::{self, *};
 
 use super::*;
 
 const ALICE: ValidatorPublic = ValidatorPublic([0xa1; 48]);
 const BOB: ValidatorPublic = ValidatorPublic([0xb0; 48]);
-const FILE: &str = "history.sqlite";
+const ROOT: SigningRoot = SigningRoot([0x11; 32]);
+const OTHER: SigningRoot = SigningRoot([0xbb; 32]);
+/// A lease that bars nothing.
+const FAR: Reach = Reach { target: Epoch(u64::MAX), source: Epoch(u64::MAX), slot: Slot(u64::MAX) };
+
+/// The history of a test in a folder of its own.
+fn database(folder: &Path) -> Database {
+    Database { path: folder.join("history.sqlite"), vfs: None }
+}
 
 /// A vote of Alice, in the first slot of its target.
 fn vote(source: u64, target: u64) -> Candidate {
-    let root = SigningRoot([0x11; 32]);
-    Candidate { validator: ALICE, source: Epoch(source), target: Epoch(target), slot: Slot(target * 32), root }
+    let slot = Slot(target.saturating_mul(32));
+    Candidate::Attestation { validator: ALICE, source: Epoch(source), target: Epoch(target), root: ROOT, slot }
+}
+
+/// A block of Alice.
+fn block(slot: u64) -> Candidate {
+    Candidate::Block { validator: ALICE, slot: Slot(slot), root: ROOT }
 }
 
 impl Candidate {
-    fn of(self, validator: ValidatorPublic) -> Self {
-        Self { validator, ..self }
+    fn of(mut self, whose: ValidatorPublic) -> Self {
+        let (Self::Attestation { validator, .. } | Self::Block { validator, .. }) = &mut self;
+        *validator = whose;
+        self
     }
 
-    fn with_root(self, byte: u8) -> Self {
-        Self { root: SigningRoot([byte; 32]), ..self }
+    fn with_root(mut self, other: SigningRoot) -> Self {
+        let (Self::Attestation { root, .. } | Self::Block { root, .. }) = &mut self;
+        *root = other;
+        self
     }
 }
 
-fn double(target: u64) -> AttestationRefusal {
-    AttestationRefusal::DoubleVote { target: Epoch(target), signed: Root([0x11; 32]) }
+/// Marks of Alice: source, target and root of attestations; slot and root of blocks.
+fn marks(
+    attestation: Option<(u64, u64, Option<SigningRoot>)>,
+    block: Option<(u64, Option<SigningRoot>)>,
+) -> ValidatorMarks {
+    ValidatorMarks {
+        validator: ALICE,
+        attestation: attestation.map(|(source, target, root)| AttestationMark {
+            source: Epoch(source),
+            target: Epoch(target),
+            root,
+        }),
+        block: block.map(|(slot, root)| BlockMark { slot: Slot(slot), root }),
+    }
 }
 
-fn target_too_low(target: u64, highest_target: u64) -> AttestationRefusal {
-    AttestationRefusal::TargetTooLow { target: Epoch(target), highest_target: Epoch(highest_target) }
+fn double_vote(target: u64) -> SlashingRefusal {
+    DoubleVote { target: Epoch(target), signed: Some(Root(ROOT.0)) }
 }
 
-fn source_too_low(source_epoch: u64, highest_source: u64) -> AttestationRefusal {
-    AttestationRefusal::SourceTooLow { source_epoch: Epoch(source_epoch), highest_source: Epoch(highest_source) }
+fn double_vote_unknown(target: u64) -> SlashingRefusal {
+    DoubleVote { target: Epoch(target), signed: None }
 }
 
-/// Batches, and for each vote in them the refusal that must come, if any.
-#[derive(Default)]
-struct Script(Vec<Vec<(Candidate, Option<AttestationRefusal>)>>);
+fn double_proposal(slot: u64) -> SlashingRefusal {
+    DoubleProposal { slot: Slot(slot), signed: Some(Root(ROOT.0)) }
+}
+
+fn target_too_low(target: u64, highest_target: u64) -> SlashingRefusal {
+    TargetTooLow { target: Epoch(target), highest_target: Epoch(highest_target) }
+}
+
+fn source_too_low(source_epoch: u64, highest_source: u64) -> SlashingRefusal {
+    SourceTooLow { source_epoch: Epoch(source_epoch), highest_source: Epoch(highest_source) }
+}
+
+fn slot_too_low(slot: u64, highest_slot: u64) -> SlashingRefusal {
+    SlotTooLow { slot: Slot(slot), highest_slot: Slot(highest_slot) }
+}
+
+fn below_floor(up_to: u64) -> SlashingRefusal {
+    BelowFloor { up_to: Epoch(up_to) }
+}
+
+/// What the caller would be told about the lease.
+fn outside(what: &str, reason: &str) -> SigningRefused {
+    SigningRefused::OutsideLease { what: what.into(), reason: reason.into() }
+}
+
+/// A batch under a lease, with the refusal that each candidate must get, if any; or a change that must succeed.
+enum Step {
+    Batch(Reach, Vec<(Candidate, Option<SigningRefused>)>),
+    Floor(Floor),
+    Merge(Vec<ValidatorMarks>),
+}
+
+struct Script {
+    reach: Reach,
+    steps: Vec<Step>,
+}
 
 impl Script {
-    fn records(self, vote: Candidate) -> Self {
-        self.batch(vec![(vote, None)])
+    fn new() -> Self {
+        Self { reach: FAR, steps: Vec::new() }
     }
 
-    fn refuses(self, vote: Candidate, refusal: AttestationRefusal) -> Self {
-        self.batch(vec![(vote, Some(refusal))])
+    /// What the steps from here on run under.
+    fn reach(mut self, target: u64, source: u64, slot: u64) -> Self {
+        self.reach = Reach { target: Epoch(target), source: Epoch(source), slot: Slot(slot) };
+        self
     }
 
-    fn batch(mut self, batch: Vec<(Candidate, Option<AttestationRefusal>)>) -> Self {
-        self.0.push(batch);
+    fn floor(self, target: Option<u64>, source: u64, slot: Option<u64>) -> Self {
+        self.step(Step::Floor(Floor { target: target.map(Epoch), source: Epoch(source), slot: slot.map(Slot) }))
+    }
+
+    fn merges(self, marks: ValidatorMarks) -> Self {
+        self.step(Step::Merge(vec![marks]))
+    }
+
+    fn records(self, candidate: Candidate) -> Self {
+        self.batch(vec![(candidate, None)])
+    }
+
+    fn refuses(self, candidate: Candidate, refusal: impl Into<SigningRefused>) -> Self {
+        self.batch(vec![(candidate, Some(refusal.into()))])
+    }
+
+    fn batch(self, batch: Vec<(Candidate, Option<SigningRefused>)>) -> Self {
+        let reach = self.reach;
+        self.step(Step::Batch(reach, batch))
+    }
+
+    fn step(mut self, step: Step) -> Self {
+        self.steps.push(step);
         self
     }
 
     fn run(self) {
         for restarting in [false, true] {
             let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join(FILE);
-            let mut history = History::open_or_create(&path).unwrap();
-            for (number, batch) in self.0.iter().enumerate() {
-                let candidates: Vec<_> = batch.iter().map(|(candidate, _)| *candidate).collect();
-                let verdicts = history.check_and_record(&candidates).unwrap();
-                assert_eq!(verdicts.len(), batch.len());
-                for (verdict, (candidate, expected)) in verdicts.iter().zip(batch) {
-                    assert_eq!(verdict.as_ref().err(), expected.as_ref(), "batch {number}, restarting {restarting}");
-                    if let Ok(proof) = verdict {
-                        assert_eq!((proof.validator(), proof.root()), (&candidate.validator, candidate.root));
+            let database = database(folder.path());
+            let mut history = History::open_or_create(&database).unwrap();
+            history.store.sync_never();
+            for (number, step) in self.steps.iter().enumerate() {
+                match step {
+                    Step::Batch(reach, batch) => {
+                        expect(&mut history, reach, batch, &format!("step {number}, restarting {restarting}"));
                     }
+                    Step::Floor(floor) => history.raise_floor(*floor).unwrap(),
+                    Step::Merge(marks) => history.merge(marks).unwrap(),
                 }
                 if restarting {
+                    let contents = history.contents.clone();
                     drop(history);
-                    history = History::open(&path).unwrap();
+                    history = History::open(&database).unwrap();
+                    history.store.sync_never();
+                    assert_eq!(history.contents, contents, "after step {number}");
                 }
             }
         }
     }
 }
 
+fn expect(history: &mut History, reach: &Reach, batch: &[(Candidate, Option<SigningRefused>)], place: &str) {
+    let candidates: Vec<_> = batch.iter().map(|(candidate, _)| *candidate).collect();
+    let verdicts = history.check_and_record(reach, &candidates).unwrap();
+    assert_eq!(verdicts.len(), batch.len());
+    for (verdict, (candidate, expected)) in verdicts.iter().zip(batch) {
+        assert_eq!(verdict.as_ref().err(), expected.as_ref(), "{candidate:?}, {place}");
+        if let Ok(proof) = verdict {
+            assert_eq!((proof.validator(), proof.root()), (&candidate.validator(), candidate.root()));
+        }
+    }
+}
+
+/// The verdict on one candidate.
+fn sign(history: &mut History, candidate: Candidate) -> Result<(), SigningRefused> {
+    history.check_and_record(&FAR, &[candidate]).unwrap().remove(0).map(|_| ())
+}
+
+fn slashable(refusal: SlashingRefusal) -> Result<(), SigningRefused> {
+    Err(SigningRefused::Slashable(refusal))
+}
+
 #[test]
 fn a_double_vote_is_refused_and_the_same_vote_again_is_not() {
-    Script::default()
+    Script::new()
         .records(vote(1, 2))
-        .refuses(vote(1, 2).with_root(0xbb), double(2))
+        .refuses(vote(1, 2).with_root(OTHER), double_vote(2))
         .records(vote(1, 2))
-        .refuses(vote(2, 2).with_root(0xbb), double(2))
+        .refuses(vote(2, 2).with_root(OTHER), double_vote(2))
         .records(vote(1, 2))
         .run();
 }
 
 #[test]
 fn a_vote_that_surrounds_is_refused() {
-    Script::default()
+    Script::new()
         .records(vote(3, 4))
         .refuses(vote(2, 5), source_too_low(2, 3))
         .refuses(vote(0, 9), source_too_low(0, 3))
@@ -105,7 +217,7 @@ fn a_vote_that_surrounds_is_refused() {
 
 #[test]
 fn a_vote_that_is_surrounded_is_refused() {
-    Script::default()
+    Script::new()
         .records(vote(1, 9))
         .refuses(vote(2, 8), target_too_low(8, 9))
         .refuses(vote(1, 8), target_too_low(8, 9))
@@ -115,256 +227,273 @@ fn a_vote_that_is_surrounded_is_refused() {
 
 #[test]
 fn an_earlier_target_is_refused_even_with_its_own_root() {
-    Script::default()
+    Script::new()
         .records(vote(1, 2))
-        .records(vote(2, 3).with_root(0x22))
+        .records(vote(2, 3).with_root(OTHER))
         .refuses(vote(1, 2), target_too_low(2, 3))
         .run();
 }
 
 #[test]
 fn a_source_above_its_target_is_refused() {
-    let refusal = AttestationRefusal::SourceAboveTarget { source_epoch: Epoch(3), target: Epoch(2) };
-    Script::default().refuses(vote(3, 2), refusal).records(vote(2, 2)).records(vote(0, 3).of(BOB)).run();
+    let refusal = SourceAboveTarget { source_epoch: Epoch(3), target: Epoch(2) };
+    Script::new().refuses(vote(3, 2), refusal).records(vote(2, 2)).records(vote(0, 3).of(BOB)).run();
+}
+
+#[test]
+fn a_double_proposal_is_refused_and_the_same_block_again_is_not() {
+    Script::new()
+        .records(block(5))
+        .refuses(block(5).with_root(OTHER), double_proposal(5))
+        .records(block(5))
+        .refuses(block(4), slot_too_low(4, 5))
+        .records(block(6).with_root(OTHER))
+        .refuses(block(5), slot_too_low(5, 6))
+        .records(block(0).of(BOB))
+        .run();
+}
+
+#[test]
+fn blocks_and_attestations_do_not_bar_each_other() {
+    Script::new().records(block(900)).records(vote(1, 2)).records(vote(1, 40)).records(block(901)).run();
 }
 
 #[test]
 fn a_refusal_leaves_no_trace() {
-    Script::default()
+    Script::new()
         .records(vote(3, 4))
         .refuses(vote(2, 7), source_too_low(2, 3))
-        .refuses(vote(9, 4), AttestationRefusal::SourceAboveTarget { source_epoch: Epoch(9), target: Epoch(4) })
+        .refuses(vote(9, 4), SourceAboveTarget { source_epoch: Epoch(9), target: Epoch(4) })
         .records(vote(3, 5))
+        .reach(9, 9, 2)
+        .refuses(block(3), outside("block of slot 3", "its slot is after 2, the last that the lease reaches"))
+        .reach(9, 9, 3)
+        .records(block(3).with_root(OTHER))
         .run();
 }
 
 #[test]
 fn a_batch_with_some_refused_records_the_others() {
-    Script::default()
-        .batch(vec![(vote(1, 2), None), (vote(1, 2).of(BOB).with_root(0x33), None)])
-        .batch(vec![(vote(0, 3), Some(source_too_low(0, 1))), (vote(1, 3).of(BOB), None)])
-        .refuses(vote(1, 3).of(BOB).with_root(0xbb), double(3))
+    Script::new()
+        .batch(vec![(vote(1, 2), None), (vote(1, 2).of(BOB).with_root(OTHER), None), (block(7), None)])
+        .batch(vec![(vote(0, 3), Some(source_too_low(0, 1).into())), (vote(1, 3).of(BOB), None)])
+        .refuses(vote(1, 3).of(BOB).with_root(OTHER), double_vote(3))
         .records(vote(1, 3))
+        .refuses(block(7).with_root(OTHER), double_proposal(7))
         .run();
 }
 
 #[test]
-fn votes_of_one_validator_in_one_batch_are_checked_against_each_other() {
-    Script::default()
+fn candidates_of_one_batch_count_for_each_other() {
+    Script::new()
         .batch(vec![
             (vote(1, 2), None),
-            (vote(1, 2).with_root(0xbb), Some(double(2))),
+            (vote(1, 2).with_root(OTHER), Some(double_vote(2).into())),
             (vote(1, 2), None),
-            (vote(0, 3), Some(source_too_low(0, 1))),
+            (block(3), None),
+            (vote(0, 3), Some(source_too_low(0, 1).into())),
             (vote(2, 3), None),
-            (vote(1, 4), Some(source_too_low(1, 2))),
+            (block(3).with_root(OTHER), Some(double_proposal(3).into())),
+            (vote(1, 4), Some(source_too_low(1, 2).into())),
         ])
         .refuses(vote(1, 5), source_too_low(1, 2))
         .run();
 }
 
 #[test]
-fn numbers_up_to_the_end_come_back_whole() {
-    Script::default()
-        .records(Candidate { source: Epoch(u64::MAX), target: Epoch(u64::MAX), slot: Slot(u64::MAX), ..vote(0, 0) })
-        .refuses(vote(1, 2), target_too_low(2, u64::MAX))
+fn the_floor_bars_all_validators_and_both_kinds_but_nothing_above_it() {
+    Script::new()
+        .floor(Some(10), 8, Some(352))
+        .refuses(vote(9, 10), below_floor(10))
+        .refuses(vote(7, 11), source_too_low(7, 8))
+        .refuses(block(352).of(BOB), SlotBelowFloor { up_to: Slot(352) })
+        .records(vote(8, 11))
+        .records(block(353).of(BOB))
         .run();
 }
 
-/// The files of a history as they lie on the disk while it is open: what a killed process leaves.
-fn copy_of(folder: &tempfile::TempDir) -> (tempfile::TempDir, PathBuf) {
-    let copy = tempfile::tempdir().unwrap();
-    for entry in fs::read_dir(folder.path()).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
-    }
-    let path = copy.path().join(FILE);
-    (copy, path)
+#[test]
+fn below_the_floor_not_even_the_same_may_be_signed_again() {
+    Script::new()
+        .records(vote(1, 2))
+        .records(block(5))
+        .floor(Some(2), 0, Some(5))
+        .refuses(vote(1, 2), below_floor(2))
+        .refuses(block(5), SlotBelowFloor { up_to: Slot(5) })
+        .run();
 }
 
 #[test]
-fn what_is_recorded_is_in_the_files_before_the_call_returns() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut history = History::open_or_create(&folder.path().join(FILE)).unwrap();
-    for target in 1..20 {
-        assert!(history.check_and_record(&[vote(0, target)]).unwrap()[0].is_ok());
-        let (_copy, path) = copy_of(&folder);
-        let verdict = History::open(&path).unwrap().check_and_record(&[vote(0, target).with_root(0xbb)]).unwrap();
-        assert_eq!(verdict[0].as_ref().unwrap_err(), &double(target));
-    }
+fn the_floor_only_rises_each_part_on_its_own() {
+    Script::new()
+        .floor(Some(10), 3, None)
+        .floor(None, 8, Some(0))
+        .floor(Some(4), 2, None)
+        .refuses(vote(9, 10), below_floor(10))
+        .refuses(vote(7, 11), source_too_low(7, 8))
+        .refuses(block(0), SlotBelowFloor { up_to: Slot(0) })
+        .run();
 }
 
 #[test]
-fn every_commit_is_synced_and_a_connection_that_does_not_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut history = History::open_or_create(&folder.path().join(FILE)).unwrap();
-    history.store.confirm_durable().unwrap();
-    for (weaker, setting) in [
-        ("PRAGMA synchronous = NORMAL", "synchronous"),
-        ("PRAGMA synchronous = FULL; PRAGMA locking_mode = NORMAL", "locking_mode"),
-    ] {
-        history.store.run(weaker);
-        let error = history.store.confirm_durable().unwrap_err();
-        assert!(matches!(error, HistoryError::NotDurable { setting: found, .. } if found == setting), "{error:?}");
-    }
-    history.store.run("PRAGMA locking_mode = EXCLUSIVE");
-    assert!(history.check_and_record(&[vote(1, 2)]).unwrap()[0].is_ok());
-}
-
-/// A killed process leaves a log that is perhaps only in the kernel's memory. A vote found there may be signed again at
-/// once, so its record must be on the disk by then, as it is when it is in the database itself.
-#[test]
-fn what_is_found_in_the_log_at_the_start_is_put_into_the_database_first() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut history = History::open_or_create(&folder.path().join(FILE)).unwrap();
-    history.check_and_record(&[vote(1, 2)]).unwrap();
-    for open in [History::open, History::open_or_create] {
-        let (killed, path) = copy_of(&folder);
-        let mut found = open(&path).unwrap();
-        let (cut, after_cut) = copy_of(&killed);
-        fs::write(cut.path().join("history.sqlite-wal"), b"").unwrap();
-        assert!(found.check_and_record(&[vote(1, 2)]).unwrap()[0].is_ok(), "the same vote may be signed again");
-        let verdict = History::open(&after_cut).unwrap().check_and_record(&[vote(1, 2).with_root(0xbb)]).unwrap();
-        assert_eq!(verdict[0].as_ref().err(), Some(&double(2)), "signed, and its record was lost with the log");
-    }
+fn without_a_floor_epoch_and_slot_zero_may_be_signed() {
+    Script::new().records(vote(0, 0)).records(block(0)).refuses(block(0).with_root(OTHER), double_proposal(0)).run();
 }
 
 #[test]
-fn a_power_cut_anywhere_in_a_record_loses_no_earlier_one() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut history = History::open_or_create(&folder.path().join(FILE)).unwrap();
-    history.check_and_record(&[vote(1, 2)]).unwrap();
-    let log = folder.path().join("history.sqlite-wal");
-    let before = fs::metadata(&log).unwrap().len();
-    history.check_and_record(&[vote(1, 3).with_root(0x33)]).unwrap();
-    let after = fs::metadata(&log).unwrap().len();
-    assert!(after > before, "the record did not go through the log");
-    let mut recorded = 0;
-    for cut in (before..=after).step_by(256).chain([after]) {
-        let (copy, path) = copy_of(&folder);
-        let torn = fs::OpenOptions::new().write(true).open(copy.path().join("history.sqlite-wal")).unwrap();
-        torn.set_len(cut).unwrap();
-        let mut found = History::open(&path).unwrap();
-        let verdict = found.check_and_record(&[vote(1, 2).with_root(0xbb)]).unwrap().remove(0).unwrap_err();
-        assert!(verdict == double(2) || verdict == target_too_low(2, 3), "cut at {cut}: {verdict}");
-        recorded += usize::from(verdict != double(2));
-    }
-    assert!(recorded > 0, "the whole log must hold the last record");
+fn the_lease_bars_what_lies_beyond_it_in_words() {
+    Script::new()
+        .reach(10, 8, 351)
+        .refuses(
+            vote(8, 11),
+            outside(
+                "attestation for slot 352, target epoch 11",
+                "its target is after epoch 10, the last that the lease reaches",
+            ),
+        )
+        .refuses(
+            vote(9, 10),
+            outside(
+                "attestation for slot 320, target epoch 10",
+                "its source 9 is after epoch 8, the highest source of this lease",
+            ),
+        )
+        .refuses(block(352), outside("block of slot 352", "its slot is after 351, the last that the lease reaches"))
+        .records(vote(8, 10))
+        .records(block(351))
+        .run();
 }
 
 #[test]
-fn killed_between_record_and_release_the_record_stays() {
-    const NAME: &str = "history::tests::killed_between_record_and_release_the_record_stays";
-    const FOLDER: &str = "HOLDFAST_TEST_HISTORY";
-    if let Some(folder) = std::env::var_os(FOLDER) {
-        let mut history = History::open_or_create(&PathBuf::from(folder).join(FILE)).unwrap();
-        assert!(history.check_and_record(&[vote(1, 2)]).unwrap()[0].is_ok());
-        // Says that it has the proof, and waits to be killed before it could use it.
-        eprintln!("recorded");
-        loop {
-            std::thread::park();
-        }
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", NAME, "--nocapture", "--test-threads", "1"])
-        .env(FOLDER, folder.path())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let said = std::io::BufReader::new(child.stderr.take().unwrap());
-    let recorded = std::io::BufRead::lines(said).any(|line| line.unwrap() == "recorded");
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert!(recorded, "the child ended before it recorded");
-    let mut history = History::open(&folder.path().join(FILE)).unwrap();
-    let verdicts = history.check_and_record(&[vote(1, 2).with_root(0xbb), vote(1, 2)]).unwrap();
-    assert_eq!(verdicts[0].as_ref().unwrap_err(), &double(2));
-    assert!(verdicts[1].is_ok());
+fn the_floor_is_named_before_the_lease_and_the_lease_before_a_slashing_rule() {
+    Script::new()
+        .records(vote(5, 20))
+        .floor(Some(12), 0, None)
+        .reach(10, 8, 0)
+        .refuses(vote(1, 12), below_floor(12))
+        .refuses(
+            vote(1, 13),
+            outside(
+                "attestation for slot 416, target epoch 13",
+                "its target is after epoch 10, the last that the lease reaches",
+            ),
+        )
+        .run();
 }
 
 #[test]
-fn a_full_database_refuses_for_good() {
+fn numbers_up_to_the_end_come_back_whole() {
+    Script::new()
+        .records(vote(u64::MAX, u64::MAX))
+        .records(block(u64::MAX))
+        .refuses(vote(1, 2), target_too_low(2, u64::MAX))
+        .refuses(block(1 << 63), slot_too_low(1 << 63, u64::MAX))
+        .records(vote((1 << 63) - 1, 1 << 63).of(BOB))
+        .refuses(vote(0, (1 << 63) - 1).of(BOB), target_too_low((1 << 63) - 1, 1 << 63))
+        .floor(Some(u64::MAX), u64::MAX, Some(u64::MAX))
+        .refuses(vote(u64::MAX, u64::MAX), below_floor(u64::MAX))
+        .run();
+}
+
+#[test]
+fn the_latest_attestation_is_that_with_the_highest_target() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(FILE);
-    let mut history = History::open_or_create(&path).unwrap();
-    history.check_and_record(&[vote(1, 2)]).unwrap();
-    history.store.limit_pages();
-    let many: Vec<_> = (0..200u8).map(|byte| vote(1, 3).of(ValidatorPublic([byte; 48]))).collect();
-    let error = history.check_and_record(&many).unwrap_err();
-    assert!(matches!(error, HistoryError::Write { .. }), "{error:?}");
-    assert!(error.to_string().contains("restart the vault"), "{error}");
-    let error = history.check_and_record(&[vote(1, 4)]).unwrap_err();
-    assert!(matches!(error, HistoryError::FailedBefore), "{error:?}");
+    let mut history = History::open_or_create(&database(folder.path())).unwrap();
+    assert_eq!(history.latest(), None);
+    sign(&mut history, block(900)).unwrap();
+    assert_eq!(history.latest(), None);
+    for (candidate, latest) in [(vote(3, 4), (3, 4)), (vote(1, 9).of(BOB), (1, 9)), (vote(4, 5), (1, 9))] {
+        sign(&mut history, candidate).unwrap();
+        assert_eq!(history.latest(), Some((Epoch(latest.0), Epoch(latest.1))));
+    }
     drop(history);
-    let verdict = History::open(&path).unwrap().check_and_record(&[vote(1, 2).with_root(0xbb)]).unwrap();
-    assert_eq!(verdict[0].as_ref().unwrap_err(), &double(2));
+    assert_eq!(History::open(&database(folder.path())).unwrap().latest(), Some((Epoch(1), Epoch(9))));
 }
 
-/// The kernel refuses to write within a record, in a process of its own; the record before it and nothing else counts.
 #[test]
-fn a_write_that_the_kernel_cuts_short_refuses_for_good() {
-    const NAME: &str = "history::tests::a_write_that_the_kernel_cuts_short_refuses_for_good";
-    const FOLDER: &str = "HOLDFAST_TEST_HISTORY_CUT";
-    let many: Vec<_> = (0..200u8).map(|byte| vote(1, 3).of(ValidatorPublic([byte; 48]))).collect();
-    if let Some(folder) = std::env::var_os(FOLDER) {
-        let folder = PathBuf::from(folder);
-        let mut history = History::open_or_create(&folder.join(FILE)).unwrap();
-        history.check_and_record(&[vote(1, 2)]).unwrap();
-        // Somebody must catch the signal, or the process ends before the call returns.
-        signal_hook::flag::register(nix::libc::SIGXFSZ, Default::default()).unwrap();
-        let len = fs::metadata(folder.join("history.sqlite-wal")).unwrap().len() + 5_000;
-        nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_FSIZE, len, len).unwrap();
-        let error = history.check_and_record(&many).unwrap_err();
-        assert!(matches!(error, HistoryError::Write { .. }), "{error:?}");
-        let error = history.check_and_record(&[vote(1, 2)]).unwrap_err();
-        assert!(matches!(error, HistoryError::FailedBefore), "{error:?}");
-        return;
+fn pages_show_every_validator_once_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut history = History::open_or_create(&database(folder.path())).unwrap();
+    let keys: Vec<_> = (0..10).map(|byte| ValidatorPublic([byte; 48])).collect();
+    let batch: Vec<_> = keys.iter().rev().map(|key| vote(1, 2).of(*key)).collect();
+    history.check_and_record(&FAR, &batch).unwrap();
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = history.page(after, 3);
+        assert!(page.len() <= 3);
+        let Some(last) = page.last() else { break };
+        after = Some(last.validator);
+        found.extend(page.iter().map(|marks| marks.validator));
     }
-    let folder = tempfile::tempdir().unwrap();
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", NAME, "--test-threads", "1"])
-        .env(FOLDER, folder.path())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&child.stdout);
-    assert!(child.status.success() && said.contains("1 passed"), "{said}");
-    let mut history = History::open(&folder.path().join(FILE)).unwrap();
-    let verdict = history.check_and_record(&[vote(1, 2).with_root(0xbb)]).unwrap();
-    assert_eq!(verdict[0].as_ref().unwrap_err(), &double(2));
-    assert!(history.check_and_record(&many).unwrap().iter().all(Result::is_ok), "a part of the batch was recorded");
+    assert_eq!(found, keys);
+    assert_eq!(history.page(None, 1), [ValidatorMarks { validator: keys[0], ..marks(Some((1, 2, Some(ROOT))), None) }]);
 }
 
 #[test]
-fn rows_swapped_under_a_running_vault_change_nothing() {
+fn the_last_64_imports_are_known() {
     let folder = tempfile::tempdir().unwrap();
-    let mut history = History::open_or_create(&folder.path().join(FILE)).unwrap();
-    history.check_and_record(&[vote(1, 2)]).unwrap();
-    history.store.forget_all();
-    let verdict = history.check_and_record(&[vote(1, 2).with_root(0xbb)]).unwrap();
-    assert_eq!(verdict[0].as_ref().unwrap_err(), &double(2));
-}
-
-#[test]
-fn a_missing_an_empty_a_foreign_and_a_damaged_file_are_named() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(FILE);
-    assert!(matches!(History::open(&path).err().unwrap(), HistoryError::Missing { .. }));
-    fs::write(&path, b"").unwrap();
-    assert!(matches!(History::open(&path).err().unwrap(), HistoryError::Foreign { .. }));
-    fs::write(&path, vec![0x5a; 8192]).unwrap();
-    assert!(matches!(History::open(&path).err().unwrap(), HistoryError::Read { .. }));
-    fs::remove_file(&path).unwrap();
-
-    let mut history = History::open_or_create(&path).unwrap();
-    let many: Vec<_> = (0..200u8).map(|byte| vote(1, 3).of(ValidatorPublic([byte; 48]))).collect();
-    history.check_and_record(&many).unwrap();
+    let mut history = History::open_or_create(&database(folder.path())).unwrap();
+    let import = |byte| HistoryDigest([byte; 32]);
+    (0..64).for_each(|byte| history.note_import(import(byte)).unwrap());
+    // Noted once more, the first is the newest; so the second is forgotten before it.
+    history.note_import(import(0)).unwrap();
+    history.note_import(import(64)).unwrap();
+    let digest = history.digest();
     drop(history);
-    let mut bytes = fs::read(&path).unwrap();
-    let len = bytes.len();
-    bytes[len - 4096..].fill(0x5a);
-    fs::write(&path, bytes).unwrap();
-    let error = History::open(&path).err().unwrap();
-    assert!(matches!(error, HistoryError::Damaged { .. } | HistoryError::Read { .. }), "{error:?}");
+    let history = History::open(&database(folder.path())).unwrap();
+    assert_eq!(history.digest(), digest);
+    assert_eq!((0..=65).filter(|byte| !history.knows_import(&import(*byte))).collect::<Vec<_>>(), [1, 65]);
+}
+
+#[test]
+fn the_digest_covers_each_part() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut history = History::open_or_create(&database(folder.path())).unwrap();
+    let mut seen = vec![history.digest()];
+    let entry = NewEntry { at_ms: 1, kind: "Exit".into(), order: [1; 32], refused: None };
+    type Change = Box<dyn Fn(&mut History)>;
+    let changes: Vec<Change> = vec![
+        Box::new(|history| sign(history, vote(1, 2)).unwrap()),
+        Box::new(|history| sign(history, vote(1, 3)).unwrap()),
+        Box::new(|history| sign(history, vote(2, 4)).unwrap()),
+        Box::new(|history| sign(history, block(1)).unwrap()),
+        Box::new(|history| sign(history, block(1).of(BOB)).unwrap()),
+        Box::new(|history| history.merge(&[marks(Some((0, 4, None)), None)]).unwrap()),
+        Box::new(|history| history.merge(&[marks(None, Some((1, None)))]).unwrap()),
+        Box::new(|history| history.raise_floor(Floor { target: Some(Epoch(0)), ..Floor::default() }).unwrap()),
+        Box::new(|history| history.raise_floor(Floor { source: Epoch(1), ..Floor::default() }).unwrap()),
+        Box::new(|history| history.raise_floor(Floor { slot: Some(Slot(0)), ..Floor::default() }).unwrap()),
+        Box::new(|history| history.note_import(HistoryDigest([7; 32])).unwrap()),
+        Box::new(|history| history.note_import(HistoryDigest([8; 32])).unwrap()),
+        Box::new(|history| history.note_import(HistoryDigest([7; 32])).unwrap()),
+        Box::new(move |history| history.log(entry.clone()).unwrap()),
+    ];
+    for change in &changes {
+        change(&mut history);
+        assert!(!seen.contains(&history.digest()), "change {} is not covered", seen.len());
+        seen.push(history.digest());
+    }
+    sign(&mut history, block(1).of(BOB)).unwrap();
+    assert_eq!(Some(&history.digest()), seen.last(), "what changes nothing changed the digest");
+}
+
+#[test]
+fn the_digest_is_what_its_definition_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut history = History::open_or_create(&database(folder.path())).unwrap();
+    history.check_and_record(&FAR, &[block(9).of(BOB), vote(1, 2)]).unwrap();
+    history.merge(&[ValidatorMarks { validator: BOB, ..marks(Some((3, 4, None)), None) }]).unwrap();
+    history.raise_floor(Floor { target: Some(Epoch(7)), source: Epoch(6), slot: None }).unwrap();
+    history.note_import(HistoryDigest([5; 32])).unwrap();
+    let number = |number: u64| number.to_be_bytes();
+    let bytes = [
+        b"holdfast history 1".as_slice(),
+        &number(2),
+        &[&ALICE.0[..], &[1], &number(1), &number(2), &[1], &ROOT.0, &[0]].concat(),
+        &[&BOB.0[..], &[1], &number(3), &number(4), &[0], &[1], &number(9), &[1], &ROOT.0].concat(),
+        &[&[1], &number(7)[..], &number(6), &[0]].concat(),
+        &[&number(1)[..], &[5; 32]].concat(),
+        &[&number(0)[..], &[0; 32]].concat(),
+    ];
+    assert_eq!(history.digest(), <[u8; 32]>::from(Sha256::digest(bytes.concat())));
 }
