@@ -65,7 +65,10 @@ impl Votes {
     pub fn see_history(&mut self, place: &str, vault_dir: &Path) -> anyhow::Result<usize> {
         let rows = history(vault_dir)?;
         for row in &rows {
-            self.see(place, &row.validator, row.target, row.signing_root);
+            // What came from another history may be without a root: it conflicts with nothing that can be shown.
+            if let (Some(target), Some(root)) = (row.target, row.attestation_root) {
+                self.see(place, &row.validator, target, root);
+            }
         }
         Ok(rows.len())
     }
@@ -87,12 +90,16 @@ impl Votes {
 pub struct HistoryRow {
     /// The validator's public key, as `0x…`.
     pub validator: String,
-    /// The highest source that was signed.
-    pub source: u64,
+    /// The highest source that was signed, if any.
+    pub source: Option<u64>,
     /// The highest target.
-    pub target: u64,
-    /// What was signed for that target.
-    pub signing_root: [u8; 32],
+    pub target: Option<u64>,
+    /// What was signed for that target, where it is known.
+    pub attestation_root: Option<[u8; 32]>,
+    /// The slot of the highest block that was signed, if any.
+    pub slot: Option<u64>,
+    /// What was signed for that slot, where it is known.
+    pub block_root: Option<[u8; 32]>,
 }
 
 /// The rows of a vault's history, in the order of the validators. The vault may be running: a copy is read, and a record
@@ -110,14 +117,20 @@ pub fn history(vault_dir: &Path) -> anyhow::Result<Vec<HistoryRow>> {
     }
     let read = || -> rusqlite::Result<Vec<HistoryRow>> {
         let database = Connection::open(copy.path().join("history.sqlite"))?;
-        let query = "SELECT validator, source, target, signing_root FROM attestations ORDER BY validator";
-        let mut statement = database.prepare(query)?;
+        let columns = "validator, source, target, attestation_root, slot, block_root";
+        let query = format!("SELECT {columns} FROM validators ORDER BY validator");
+        let mut statement = database.prepare(&query)?;
+        let number = |row: &rusqlite::Row<'_>, column: usize| {
+            row.get::<_, Option<i64>>(column).map(|number| number.map(i64::cast_unsigned))
+        };
         let row = |row: &rusqlite::Row<'_>| {
             Ok(HistoryRow {
                 validator: format!("0x{}", hex::encode(row.get::<_, [u8; 48]>(0)?)),
-                source: row.get::<_, i64>(1)?.cast_unsigned(),
-                target: row.get::<_, i64>(2)?.cast_unsigned(),
-                signing_root: row.get(3)?,
+                source: number(row, 1)?,
+                target: number(row, 2)?,
+                attestation_root: row.get(3)?,
+                slot: number(row, 4)?,
+                block_root: row.get(5)?,
             })
         };
         statement.query_map([], row)?.collect()
@@ -192,10 +205,14 @@ mod tests {
     fn planted_history(validator: [u8; 48], target: i64, root: [u8; 32]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         let database = Connection::open(dir.path().join("history.sqlite")).unwrap();
-        let table = "CREATE TABLE attestations (validator BLOB, source INTEGER, target INTEGER, slot INTEGER, signing_root BLOB)";
-        database.execute(table, []).unwrap();
-        let row = rusqlite::params![validator, 1, target, target * 32, root];
-        database.execute("INSERT INTO attestations VALUES (?1, ?2, ?3, ?4, ?5)", row).unwrap();
+        let columns =
+            "validator BLOB, source INTEGER, target INTEGER, attestation_root BLOB, slot INTEGER, block_root BLOB";
+        database.execute(&format!("CREATE TABLE validators ({columns})"), []).unwrap();
+        let row = rusqlite::params![validator, 1, target, root];
+        database.execute("INSERT INTO validators VALUES (?1, ?2, ?3, ?4, NULL, NULL)", row).unwrap();
+        let signed_nothing = [[0xff; 48]];
+        let row = "INSERT INTO validators VALUES (?1, NULL, NULL, NULL, 9, NULL)";
+        database.execute(row, signed_nothing).unwrap();
         dir
     }
 
@@ -245,7 +262,7 @@ mod tests {
             let mut votes = Votes::new(&spec());
             votes.see_data("block 3", &validator, &data(2, 5)).unwrap();
             let history = planted_history([0xa1; 48], 2, root);
-            assert_eq!(votes.see_history("node 0", history.path()).unwrap(), 1);
+            assert_eq!(votes.see_history("node 0", history.path()).unwrap(), 2);
             assert_eq!(votes.conflicts().len(), expected, "{:?}", votes.conflicts());
         }
         let mut votes = Votes::new(&spec());

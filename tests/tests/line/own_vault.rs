@@ -60,9 +60,11 @@ pub(crate) fn signs_nothing_twice(bench: &mut Bench) -> anyhow::Result<()> {
     // Nothing that was refused left a trace, so the next honest vote is signed.
     let rows = history(&asked.node.vault_dir())?;
     let row = rows.iter().find(|row| row.validator == asked.validator().to_string()).context("no record at all")?;
-    let found = (row.source, row.target, row.signing_root);
-    let expected = (48, 50, attestation_signing_root(&asked.spec, &vote(48, 50)).0);
-    ensure!(found == expected, "expected the record {expected:?} of the one vote, saw {found:?}");
+    let found = (row.source, row.target, row.attestation_root, row.slot, row.block_root);
+    let vote_root = attestation_signing_root(&asked.spec, &vote(48, 50)).0;
+    let block_root = block_signing_root(&asked.spec, Slot(BLOCK_SLOT), block(BLOCK_SLOT).hash_tree_root()).0;
+    let expected = (Some(48), Some(50), Some(vote_root), Some(BLOCK_SLOT), Some(block_root));
+    ensure!(found == expected, "expected the record {expected:?} of one vote and one block, saw {found:?}");
     ensure!(asked.vote(vote(50, 51))?.is_ok(), "expected the next honest vote to be signed");
     ensure!(asked.block(block(BLOCK_SLOT + 1))?.is_ok(), "expected the next honest block to be signed");
 
