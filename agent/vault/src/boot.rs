@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 
 use holdfast_hal::tpm::{Tpm, TpmError, TpmKind};
 use holdfast_hal_tpm::EsapiTpm;
-use holdfast_vault_client::Tier;
+use holdfast_vault_client::{Request, Response, Tier};
 
 use crate::clock::SystemClock;
 use crate::confine::{self, ConfineError};
 use crate::image::{ImageError, release};
-use crate::server::{Server, ServerError};
+use crate::server::{Server, ServerError, Service};
 use crate::state::{StateError, StateFolder};
 use crate::tier::Machine;
-use crate::vault::{OpenError, Release, Vault};
+use crate::vault::{OpenError, Release, Upkeep, Vault};
 
 /// Where the vault lives and whom it answers.
 #[derive(Clone, Debug)]
@@ -87,6 +87,16 @@ pub struct Booted {
     pub server: Server,
 }
 
+impl Service for Vault {
+    fn answer(&mut self, request: Request) -> Response {
+        Vault::answer(self, request)
+    }
+
+    fn maintain(&mut self) -> Upkeep {
+        Vault::maintain(self)
+    }
+}
+
 /// Runs the whole list.
 ///
 /// # Errors
@@ -119,7 +129,8 @@ struct Bench {
 }
 
 fn run(phases: &[Phase], options: Options, open_tpm: OpenTpm) -> Result<Booted, BootError> {
-    let mut bench = Bench { options, open_tpm: Some(open_tpm), state: None, tpm: None, image: None, server: None, vault: None };
+    let mut bench =
+        Bench { options, open_tpm: Some(open_tpm), state: None, tpm: None, image: None, server: None, vault: None };
     for phase in phases {
         tracing::debug!(phase = phase.name, "boot");
         phase.steps.iter().try_for_each(|step| step(&mut bench))?;
@@ -193,10 +204,15 @@ mod tests {
     use std::io;
     use std::os::fd::AsFd;
 
+    use holdfast_evidence::HistoryClaim;
     use holdfast_hal_sim::SimTpm;
-    use holdfast_vault_client::Client;
+    use holdfast_test_operator::{Operator, ReleaseFiles};
+    use holdfast_vault_client::{AttestationToSign, Client, ClosedId, SigningRefused};
 
     use super::*;
+    use crate::clock::Clock;
+    use crate::server::Ended;
+    use crate::testing::{VALIDATOR, attestation, chain, network, shares};
 
     /// The list without what would confine the other tests of this process too.
     const UNCONFINED: &[Phase] = &[
@@ -210,14 +226,24 @@ mod tests {
         assert_eq!(steps, [5, 3], "a step was added: does the test's own list need it too?");
     }
 
+    fn options(place: &Path) -> Options {
+        let files = ReleaseFiles::write(place, "test", 1..=1, [0; 32]).unwrap();
+        Options {
+            state: place.join("state"),
+            socket: place.join("vault.sock"),
+            allowed_uid: nix::unistd::geteuid().as_raw(),
+            release_key: files.key,
+            release_approvals: files.approvals,
+            board: "test".into(),
+            tier_c: true,
+            lease_epochs: LEASE_EPOCHS,
+        }
+    }
+
     /// Boots a vault in a thread, with a test as its client.
     fn booted(test: impl FnOnce(&mut Client)) {
         let place = tempfile::tempdir().unwrap();
-        let options = Options {
-            state: place.path().join("state"),
-            socket: place.path().join("vault.sock"),
-            allowed_uid: nix::unistd::geteuid().as_raw(),
-        };
+        let options = options(place.path());
         let socket = options.socket.clone();
         let (stopped, stop) = io::pipe().unwrap();
         let (ready, booted) = std::sync::mpsc::sync_channel(1);
@@ -225,7 +251,9 @@ mod tests {
             let tpm: OpenTpm = Box::new(|| Ok(Box::new(SimTpm::new(1))));
             let Booted { mut vault, server } = run(UNCONFINED, options, tpm).unwrap();
             ready.send(()).unwrap();
-            server.serve(stopped.as_fd(), &mut |request| vault.answer(request)).unwrap();
+            assert_eq!(server.serve(stopped.as_fd(), &mut vault).unwrap(), Ended::Asked);
+            drop(server);
+            vault.stop().unwrap();
         });
         booted.recv().unwrap();
         test(&mut Client::connect(&socket).unwrap());
@@ -238,36 +266,39 @@ mod tests {
     fn a_booted_vault_serves_until_it_is_stopped() {
         booted(|client| {
             let status = client.status().unwrap();
-            assert!(status.emulated_tpm && status.closed.is_none() && status.validators.is_empty());
+            assert_eq!(status.closed.map(|closed| closed.id), Some(ClosedId::NotOwned));
+            assert_eq!(status.tier, Tier::C);
         });
     }
 
-    #[cfg(feature = "danger_emulated_tpm")]
     #[test]
-    fn shares_come_in_and_signatures_go_out_by_the_socket() {
-        use holdfast_types::{LockHash, ShareIndex, ValidatorPublic};
-        use holdfast_vault_client::{AttestationToSign, DangerImport, DangerShare, IdentityKey, SigningRefused};
-
-        use crate::testing::{attestation, chain};
-
-        let validator = ValidatorPublic([4; 48]);
-        let import = DangerImport {
-            lock_hash: LockHash([5; 32]),
-            chain: chain(),
-            identity: IdentityKey([6; 32]),
-            share_index: ShareIndex(1),
-            shares: vec![DangerShare { validator, secret: [7; 32] }],
-        };
+    fn shares_come_in_by_orders_and_signatures_go_out() {
+        let now = SystemClock::start().now();
+        let slot = chain().slot_at(now).unwrap();
+        let epoch = chain().epoch_of(slot);
         booted(|client| {
-            client.danger_import(import).unwrap();
-            assert_eq!(client.status().unwrap().validators, [validator]);
-            let early = AttestationToSign { validator, data: attestation(100, 2) };
+            let mut operator = Operator::from_seed(1);
+            operator.own(client).unwrap();
+            operator.set_network(client, network(), epoch).unwrap();
+            operator.import(client, &shares(epoch, HistoryClaim::NeverSigned)).unwrap();
+            let status = client.status().unwrap();
+            assert_eq!((status.validators, status.closed), (vec![VALIDATOR], None));
+            let early = AttestationToSign { validator: VALIDATOR, data: attestation(slot.0, epoch.0 - 1) };
             let mut late = early;
             late.data.slot.0 = u64::MAX;
             let answers = client.sign_attestations(vec![early, late]).unwrap();
-            assert!(answers[0].is_ok());
+            assert!(answers[0].is_ok(), "{:?}", answers[0]);
             assert!(matches!(answers[1], Err(SigningRefused::OutOfRange { .. })));
         });
+    }
+
+    #[test]
+    fn a_machine_of_tier_c_needs_the_flag() {
+        let place = tempfile::tempdir().unwrap();
+        let options = Options { tier_c: false, ..options(place.path()) };
+        let tpm: OpenTpm = Box::new(|| Ok(Box::new(SimTpm::new(1))));
+        let error = run(UNCONFINED, options, tpm).err().unwrap();
+        assert!(error.to_string().contains("--danger-tier-c"), "{error}");
     }
 
     #[test]
@@ -279,7 +310,7 @@ mod tests {
     #[test]
     fn a_tpm_that_is_not_there_is_named() {
         let place = tempfile::tempdir().unwrap();
-        let options = Options { state: place.path().into(), socket: place.path().join("s"), allowed_uid: 0 };
+        let options = options(place.path());
         let tpm: OpenTpm = Box::new(|| {
             Err(TpmError::Unreachable { address: "device:/dev/tpmrm0".into(), err: "no such file".into() })
         });

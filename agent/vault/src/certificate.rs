@@ -6,8 +6,6 @@
 //! The certificate that the authority makes for the box key must have [`common_name`] as its subject, as one `UTF8String`,
 //! and [`key_id`] as its subject key identifier: then this one chains to it.
 
-#![allow(dead_code)]
-
 use std::str::FromStr;
 use std::time::Duration;
 

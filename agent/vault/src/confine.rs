@@ -201,11 +201,13 @@ mod tests {
     use std::thread;
 
     use holdfast_types::{Epoch, SigningRoot, Slot, ValidatorPublic};
-    use holdfast_vault_client::{Request, Response};
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
     use super::*;
+    use crate::bounds::Reach;
     use crate::history::{Candidate, History};
+    use crate::state::Database;
+    use crate::testing::{TestBox, attestation, sign};
 
     /// Runs `act` in a thread of its own under the filter: it holds for one thread as for a process of one.
     fn confined<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
@@ -299,17 +301,18 @@ mod tests {
     #[test]
     fn a_vault_imports_signs_and_keeps_its_history() {
         let place = tempfile::tempdir().unwrap();
-        let (folder, file) = (place.path().join("state"), place.path().join("history.sqlite"));
+        let file = place.path().join("history.sqlite");
         let work = move || {
-            let mut vault = crate::testing::empty_vault(&folder);
-            let mut history = History::open_or_create(&file).unwrap();
+            let mut place = TestBox::new();
+            let mut vault = place.start();
+            let mut history = History::open_or_create(&Database { path: file.clone(), vfs: None }).unwrap();
             seccompiler::apply_filter(&filter(TpmKind::Device).unwrap()).unwrap();
-            vault.import(&crate::testing::import()).unwrap();
-            let signed = vault.answer(Request::SignAttestations(vec![crate::testing::first_to_sign()]));
-            assert!(matches!(signed, Response::Attestations(answers) if answers[0].is_ok()));
+            place.import(&mut vault);
+            sign(&mut vault, attestation(100, 2)).unwrap();
+            let reach = Reach { target: Epoch(100), source: Epoch(100), slot: Slot(10_000) };
             for target in 1..50 {
                 let batch: Vec<_> = (0..1_000).map(|number| vote(number, target)).collect();
-                assert!(history.check_and_record(&batch).unwrap().iter().all(Result::is_ok));
+                assert!(history.check_and_record(&reach, &batch).unwrap().iter().all(Result::is_ok));
             }
             std::fs::metadata(&file).unwrap().len()
         };
@@ -321,7 +324,7 @@ mod tests {
         let mut validator = ValidatorPublic::default();
         validator.0[..2].copy_from_slice(&number.to_be_bytes());
         let root = SigningRoot([1; 32]);
-        Candidate { validator, source: Epoch(0), target: Epoch(target), slot: Slot(target * 32), root }
+        Candidate::Attestation { validator, source: Epoch(0), target: Epoch(target), slot: Slot(target * 32), root }
     }
 
     /// What the issue of a compromised vault comes down to: it tries everything once, as the process that it is.
@@ -357,7 +360,10 @@ mod tests {
             (kept, outcomes)
         };
         let (kept, outcomes) = thread::spawn(tried).join().unwrap();
-        assert!(kept, "this kernel has no Landlock (CONFIG_SECURITY_LANDLOCK, lsm=landlock): the test would prove nothing");
+        assert!(
+            kept,
+            "this kernel has no Landlock (CONFIG_SECURITY_LANDLOCK, lsm=landlock): the test would prove nothing"
+        );
         assert_eq!(outcomes, [true; 9]);
     }
 

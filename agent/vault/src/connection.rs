@@ -217,7 +217,7 @@ mod tests {
         client.write_all(&[0xff; HEADER_LEN]).unwrap();
         assert!(matches!(connection.advance(now), Progress::Ended));
         let Response::Rejected(Rejection::Malformed(reason)) = heard(&mut client) else { panic!("another answer") };
-        assert_eq!(reason, "a frame of 4294967295 bytes, at most 262144 are allowed");
+        assert_eq!(reason, "a frame of 4294967295 bytes, at most 393216 are allowed");
     }
 
     #[test]

@@ -15,15 +15,25 @@
 //! **Architecture Invariant:** once it serves, the process makes no socket, thread or program.
 
 #![deny(unsafe_code)]
-#![allow(dead_code)]
 
+pub mod boot;
 mod bounds;
 mod certificate;
+pub mod clock;
+pub mod confine;
+mod connection;
 mod history;
+mod image;
 mod keys;
 mod lease;
 #[expect(unsafe_code, reason = "maps memory that the kernel keeps out of swap, dumps and other processes")]
 pub mod memory;
+mod orders;
 mod requests;
 mod sealed;
+pub mod server;
 pub mod state;
+#[cfg(test)]
+mod testing;
+pub mod tier;
+pub mod vault;

@@ -29,7 +29,9 @@ fn main() -> anyhow::Result<()> {
     // The socket is closed before the last record is written: nothing is signed behind it.
     drop(server);
     match ended {
-        Ended::Asked => vault.stop().context("cannot record a clean stop: the next start counts as one after a power cut")?,
+        Ended::Asked => {
+            vault.stop().context("cannot record a clean stop: the next start counts as one after a power cut")?
+        }
         Ended::GaveUp => anyhow::bail!("the TPM was reset under the vault"),
     }
     tracing::info!("the vault ends");

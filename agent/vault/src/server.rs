@@ -111,7 +111,11 @@ impl Server {
             hang_up_on_the_late(&mut connections, now);
             let wait = rate.wait(now);
             let deadlines = connections.iter().filter_map(Connection::deadline);
-            let wake = deadlines.map(|deadline| deadline - now).chain(wait).chain([upkeep.saturating_duration_since(now)]).min();
+            let wake = deadlines
+                .map(|deadline| deadline - now)
+                .chain(wait)
+                .chain([upkeep.saturating_duration_since(now)])
+                .min();
             // A client over the rate is not even looked at: one that hung up would wake the loop all the time.
             let watched: Vec<_> =
                 connections.iter().map(|connection| wait.is_none() || connection.is_answering()).collect();
@@ -205,12 +209,7 @@ struct Ready {
 }
 
 /// Lets one connection go on by at most one request. `false` when it is over.
-fn turn(
-    connection: &mut Connection,
-    rate: &mut Rate,
-    service: &mut dyn Service,
-    now: Instant,
-) -> bool {
+fn turn(connection: &mut Connection, rate: &mut Rate, service: &mut dyn Service, now: Instant) -> bool {
     match connection.advance(now) {
         Progress::Ended => false,
         Progress::Waiting => true,

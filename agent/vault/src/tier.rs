@@ -30,7 +30,10 @@ impl Machine {
             return is(Tier::C, "the TPM is emulated");
         }
         if !secure_boot(root) {
-            return is(Tier::B, "Secure Boot is off or not there: other software can boot on this machine and use its TPM");
+            return is(
+                Tier::B,
+                "Secure Boot is off or not there: other software can boot on this machine and use its TPM",
+            );
         }
         let measured = tpm.read_pcrs(&[PcrIndex(7), PcrIndex(11)])?;
         if measured.iter().any(|value| *value == [0; 32]) {

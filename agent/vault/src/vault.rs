@@ -14,13 +14,12 @@ pub(crate) mod upkeep;
 use std::error::Error;
 
 use holdfast_evidence::{Approval, ImportSecret};
-use holdfast_hal::tpm::{Resets, Tpm, TpmError};
+use holdfast_hal::tpm::{Resets, Tpm, TpmError, TpmKind};
 use holdfast_types::{BoxName, HistoryMarks, Millis, P256Public};
 use holdfast_vault_client::codec::{HISTORY_PAGE_LEN, ORDER_LOG_PAGE_LEN};
 use holdfast_vault_client::{Closed, ClosedId, Rejection, Request, Response};
 
 use crate::clock::Clock;
-use crate::history::History;
 use crate::keys::KeyRoom;
 use crate::memory::MemoryError;
 use crate::orders::Desk;
@@ -138,6 +137,11 @@ impl Vault {
             signing => self.sign(signing).map(Response::Signatures),
         };
         answered.unwrap_or_else(Response::Rejected)
+    }
+
+    /// What kind of TPM the vault is bound to.
+    pub(crate) fn tpm_kind(&self) -> TpmKind {
+        self.tpm.kind()
     }
 
     /// The wall clock.

@@ -61,14 +61,9 @@ impl Recorded {
 }
 
 impl History {
-    /// Opens the history of a vault that has sealed nothing; makes it when there is none.
+    /// Opens the history; makes it when there is none. Whether one should have been there, the lease's record says.
     pub(crate) fn open_or_create(database: &Database) -> Result<Self, HistoryError> {
         Self::load(Store::open_or_create(database)?)
-    }
-
-    /// Opens the history of a vault that has sealed something: it must be there.
-    pub(crate) fn open(database: &Database) -> Result<Self, HistoryError> {
-        Self::load(Store::open(database)?)
     }
 
     fn load(store: Store) -> Result<Self, HistoryError> {
@@ -154,6 +149,12 @@ impl History {
     pub(crate) fn latest(&self) -> Option<(Epoch, Epoch)> {
         let attestations = self.contents.marks.values().filter_map(|marks| marks.attestation);
         attestations.map(|mark| (mark.target, mark.source)).max().map(|(target, source)| (source, target))
+    }
+
+    /// The highest source that is known here of any validator, or below which the floor bars every source.
+    pub(crate) fn highest_source(&self) -> Epoch {
+        let attestations = self.contents.marks.values().filter_map(|marks| marks.attestation);
+        attestations.map(|mark| mark.source).max().unwrap_or_default().max(self.contents.floor.source)
     }
 
     /// Notes that this history of another box or file was taken over.

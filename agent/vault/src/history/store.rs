@@ -33,12 +33,6 @@ pub(super) enum Change {
 /// Why the history cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HistoryError {
-    /// The vault has sealed something, and what it signed is not known.
-    #[error("the slashing history {} is missing: restore it, or have the cluster replace this box's shares", path.display())]
-    Missing {
-        /// The database.
-        path: PathBuf,
-    },
     /// The file is a database of something else, or of another version.
     #[error("{} is no slashing history of this version", path.display())]
     Foreign {
@@ -115,15 +109,6 @@ impl Store {
         Ok(store)
     }
 
-    pub(super) fn open(database: &Database) -> Result<Self, HistoryError> {
-        let store = Self::connect(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        store.check_identity()?;
-        store.keep_log_of_writes()?;
-        store.check_integrity()?;
-        store.settle()?;
-        Ok(store)
-    }
-
     fn connect(database: &Database, flags: OpenFlags) -> Result<Self, HistoryError> {
         let Database { path, vfs } = database;
         let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -131,15 +116,7 @@ impl Store {
             Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.as_str()),
             None => Connection::open_with_flags(path, flags),
         };
-        let db = opened.map_err(|err| {
-            // SQLite does not say why it cannot open a file; the file system does, where the file lies in one.
-            let absent = vfs.is_some() || matches!(path.try_exists(), Ok(false));
-            if absent && err.sqlite_error_code() == Some(ErrorCode::CannotOpen) {
-                HistoryError::Missing { path: path.clone() }
-            } else {
-                HistoryError::Read { path: path.clone(), err }
-            }
-        })?;
+        let db = opened.map_err(|err| HistoryError::Read { path: path.clone(), err })?;
         let store = Self { path: path.clone(), db };
         store.confirm_writable()?;
         // The folder belongs to one vault: whoever holds the file will not let go of it soon.

@@ -164,7 +164,7 @@ impl Script {
                 if restarting {
                     let contents = history.contents.clone();
                     drop(history);
-                    history = History::open(&database).unwrap();
+                    history = History::open_or_create(&database).unwrap();
                     history.store.sync_never();
                     assert_eq!(history.contents, contents, "after step {number}");
                 }
@@ -407,7 +407,7 @@ fn the_latest_attestation_is_that_with_the_highest_target() {
         assert_eq!(history.latest(), Some((Epoch(latest.0), Epoch(latest.1))));
     }
     drop(history);
-    assert_eq!(History::open(&database(folder.path())).unwrap().latest(), Some((Epoch(1), Epoch(9))));
+    assert_eq!(History::open_or_create(&database(folder.path())).unwrap().latest(), Some((Epoch(1), Epoch(9))));
 }
 
 #[test]
@@ -440,7 +440,7 @@ fn the_last_64_imports_are_known() {
     history.note_import(import(64)).unwrap();
     let digest = history.digest();
     drop(history);
-    let history = History::open(&database(folder.path())).unwrap();
+    let history = History::open_or_create(&database(folder.path())).unwrap();
     assert_eq!(history.digest(), digest);
     assert_eq!((0..=65).filter(|byte| !history.knows_import(&import(*byte))).collect::<Vec<_>>(), [1, 65]);
 }

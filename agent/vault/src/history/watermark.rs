@@ -8,7 +8,7 @@ use holdfast_vault_client::{SigningRefused, SlashingRefusal};
 use crate::bounds::{Floor, Reach};
 
 /// What somebody wants signed, of the two kinds that can be slashed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Candidate {
     /// A vote.
     Attestation {

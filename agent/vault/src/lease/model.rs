@@ -172,6 +172,7 @@ struct State {
 }
 
 #[derive(Clone, Copy, Debug)]
+#[expect(dead_code, reason = "a step is read by whoever reads the way that was found")]
 enum Step {
     AcceptFloor(Epochs, Answer),
     Crash(Written, Epochs),
@@ -370,7 +371,7 @@ impl Chip {
             Answer::ReadBackLost => self.tpm.fail_next(Operation::CounterRead, Fault::Refused),
             Answer::Refused => self.tpm.fail_next(Operation::CounterIncrement, Fault::Refused),
         }
-        let place = Place { terms: TERMS, index: INDEX, name: &self.name, record_key: &[0; 32] };
+        let place = Place { terms: TERMS, index: INDEX, name: &self.name.0, record_key: &[0; 32] };
         let mut moved = Counter { value: value.into(), tried, resets: self.resets };
         let ticked = moved.tick(&mut self.tpm, &place, Epoch(u64::MAX)).is_ok();
         let reading =

@@ -209,7 +209,7 @@ impl Box {
     }
 
     fn with_place<T>(&mut self, act: impl FnOnce(&mut SimTpm, &StateFolder, &Place<'_>, &Present) -> T) -> T {
-        let place = Place { terms: TERMS, index: INDEX, name: &self.name, record_key: &KEY };
+        let place = Place { terms: TERMS, index: INDEX, name: &self.name.0, record_key: &KEY };
         act(&mut self.tpm, &self.disk, &place, &self.present)
     }
 

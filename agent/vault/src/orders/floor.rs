@@ -59,8 +59,7 @@ impl Vault {
             return Err(self.broke(error));
         }
         let Some(network) = &owned.sealed.constants.network else { return Err(Refusal::Network("none is fixed")) };
-        let terms =
-            Terms { first_counter: reading.value, first_epoch: epoch, epochs: network.terms.epochs };
+        let terms = Terms { first_counter: reading.value, first_epoch: epoch, epochs: network.terms.epochs };
         let network = PinnedNetwork { pins: network.pins.clone(), terms };
         let level = owned.sealed.level;
         owned.sealed.constants.lease_counter.name = reading.name.0;

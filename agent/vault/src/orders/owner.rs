@@ -8,6 +8,7 @@ use tracing::warn;
 
 use super::Refusal;
 use crate::keys::Keys;
+use crate::lease::RECORD_FILE;
 use crate::sealed::constants::{Constants, Owner};
 use crate::sealed::wrapping::random_secret;
 use crate::sealed::{self, Sealed};
@@ -15,7 +16,6 @@ use crate::vault::Vault;
 use crate::vault::standing::{Owned, Phase, Standing};
 use crate::vault::upkeep::{FIRMWARE_FILE, keep_approval};
 use holdfast_vault_client::{Closed, ClosedId};
-use crate::lease::RECORD_FILE;
 
 impl Vault {
     /// Gives the box its authority. Both counters are made, or kept when they are there.

@@ -5,8 +5,8 @@ use holdfast_eth::BuilderRegistration;
 use holdfast_evidence::order::history_digest;
 use holdfast_evidence::{HistoryClaim, IdentityOrder, ImportOrder};
 use holdfast_types::{
-    AttestationMark, BlockMark, Epoch, HistoryMarks, OPERATORS_MAX, PartialSignature, Slot, ValidatorIndex, ValidatorMarks,
-    ValidatorPublic,
+    AttestationMark, BlockMark, Epoch, HistoryMarks, OPERATORS_MAX, PartialSignature, Slot, ValidatorIndex,
+    ValidatorMarks, ValidatorPublic,
 };
 use holdfast_vault_client::IdentityKey;
 use rand_core::{OsRng, RngCore};
@@ -129,7 +129,11 @@ impl Vault {
         // No source of an earlier vote is above the present epoch.
         let attestation = Some(AttestationMark { source: present, target: barred, root: None });
         let block = Some(BlockMark { slot, root: None });
-        Ok(import.validators.iter().map(|validator| ValidatorMarks { validator: *validator, attestation, block }).collect())
+        Ok(import
+            .validators
+            .iter()
+            .map(|validator| ValidatorMarks { validator: *validator, attestation, block })
+            .collect())
     }
 
     /// Merges watermarks. Those of the far future would bar their validators until then, so they are refused.
@@ -156,9 +160,8 @@ impl Vault {
 
     pub(super) fn retire(&mut self, validators: &[ValidatorPublic]) -> Result<(), Refusal> {
         let owned = self.standing.owned().ok_or(Refusal::NotOwned)?;
-        let held = |validator: &&ValidatorPublic| {
-            !owned.keys.pins().is_some_and(|pins| pins.validators.contains(*validator))
-        };
+        let held =
+            |validator: &&ValidatorPublic| !owned.keys.pins().is_some_and(|pins| pins.validators.contains(*validator));
         if let Some(unknown) = validators.iter().find(held) {
             return Err(Refusal::UnknownValidator(*unknown));
         }
@@ -221,8 +224,8 @@ fn never_leased(owned: &Owned) -> bool {
 
 /// The order of secp256k1's group (SEC 2, 2.4.1), big-endian.
 const SECP256K1_ORDER: [u8; 32] = [
-    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe, 0xba, 0xae, 0xdc, 0xe6,
-    0xaf, 0x48, 0xa0, 0x3b, 0xbf, 0xd2, 0x5e, 0x8c, 0xd0, 0x36, 0x41, 0x41,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe, 0xba, 0xae, 0xdc,
+    0xe6, 0xaf, 0x48, 0xa0, 0x3b, 0xbf, 0xd2, 0x5e, 0x8c, 0xd0, 0x36, 0x41, 0x41,
 ];
 /// What a validator signs at most ahead of the clock.
 const HISTORY_AHEAD_MAX: u64 = 1;

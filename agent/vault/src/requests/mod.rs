@@ -7,9 +7,6 @@
 //! **Architecture Invariant:** the three opaque roots (sync message, aggregate, contribution) are hashed together with the
 //! domain of their own request only, so none can equal a root of anything else.
 
-#![allow(dead_code, unused_imports)]
-
-mod candidate;
 mod harmless;
 mod network;
 mod ordered;
@@ -19,7 +16,7 @@ mod window;
 use holdfast_types::{SigningRoot, ValidatorPublic};
 use holdfast_vault_client::{Rejection, SigningRefused, codec::BATCH_LEN_MAX};
 
-pub(crate) use candidate::Candidate;
+use crate::history::Candidate;
 pub(crate) use harmless::{aggregate, contribution, randao, selection, sync_message, sync_selection};
 pub(crate) use network::{UnsoundNetwork, check_network};
 pub(crate) use ordered::{exit, registration};

@@ -5,7 +5,7 @@
 
 use holdfast_evidence::NetworkPins;
 use holdfast_hal::tpm::{NvIndex, Tpm, TpmError, TpmName};
-use holdfast_types::{Epoch, P256Public};
+use holdfast_types::P256Public;
 use holdfast_vault_client::Tier;
 use serde::{Deserialize, Serialize};
 

@@ -8,9 +8,10 @@ use holdfast_hal_sim::SimTpm;
 use holdfast_types::{ChainSpec, Epoch, Fork, ForkVersion, LockHash, Root, ShareIndex, ValidatorPublic};
 use holdfast_vault_client::{IdentityKey, Tier};
 
-use super::constants::{LeaseTerms, Owner, PinnedNetwork};
+use super::constants::{Owner, PinnedNetwork};
 use super::*;
 use crate::keys::Pins;
+use crate::lease::Terms;
 use crate::state::StateFolder;
 
 mod cuts;
@@ -203,6 +204,6 @@ fn network() -> PinnedNetwork {
     };
     PinnedNetwork {
         pins: NetworkPins { chain, exit_fork_version: ForkVersion([3, 0, 0, 1]) },
-        terms: LeaseTerms { first_counter: 40, first_epoch: Epoch(9), epochs: 8 },
+        terms: Terms { first_counter: 40, first_epoch: Epoch(9), epochs: 8 },
     }
 }

@@ -46,9 +46,7 @@ impl Running {
         let (stopped, stop) = io::pipe().unwrap();
         let served = Arc::new(AtomicUsize::new(0));
         let counter = served.clone();
-        let thread = thread::spawn(move || {
-            server.serve(stopped.as_fd(), &mut Counting { served: counter })
-        });
+        let thread = thread::spawn(move || server.serve(stopped.as_fd(), &mut Counting { served: counter }));
         Self { _folder: folder, path, stop: Some(stop), served, thread: Some(thread) }
     }
 

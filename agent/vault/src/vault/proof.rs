@@ -9,7 +9,7 @@ use holdfast_vault_client::{Evidence, EvidenceBody, EvidenceKind, Rejection};
 use rand_core::OsRng;
 
 use super::{Vault, in_full};
-use crate::certificate;
+use crate::certificate::TlsCertificate;
 
 impl Vault {
     pub(super) fn evidence(&mut self, kind: EvidenceKind, nonce: &[u8; 32]) -> Result<Evidence, Rejection> {
@@ -42,7 +42,9 @@ impl Vault {
         let now = self.now();
         let box_key = self.tpm.box_key().map_err(|error| Rejection::Tpm(in_full(&error)))?;
         let tpm = &mut self.tpm;
-        certificate::leaf(self.box_name, &box_key, key, now, |digest| tpm.sign_with_box_key(digest))
+        let certificate = TlsCertificate { box_name: &self.box_name, box_key: &box_key, tls_key: key, now };
+        certificate
+            .signed(|digest| tpm.sign_with_box_key(digest))
             .map_err(|error| Rejection::Malformed(in_full(&error)))
     }
 }

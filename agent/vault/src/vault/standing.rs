@@ -108,7 +108,7 @@ impl Standing {
     }
 
     /// From now on closed; what is open stays readable.
-    pub(super) fn close(&mut self, closed: Closed) {
+    pub(crate) fn close(&mut self, closed: Closed) {
         *self = match std::mem::replace(self, Self::Changing) {
             Self::Owned(owned) => {
                 Self::Closed(Box::new(Broken { closed, claimed: None, room: None, owned: Some(owned), history: None }))
@@ -164,7 +164,9 @@ impl Standing {
     /// Whoever is said to own the box: by what has opened, else by what lies in the clear.
     pub(crate) fn authority(&self) -> Option<P256Public> {
         match self {
-            Self::Closed(broken) if broken.owned.is_none() => broken.claimed.as_ref().map(|claimed| claimed.constants.authority),
+            Self::Closed(broken) if broken.owned.is_none() => {
+                broken.claimed.as_ref().map(|claimed| claimed.constants.authority)
+            }
             _ => self.owned().map(|owned| owned.sealed.constants.authority),
         }
     }
@@ -186,17 +188,6 @@ impl Owned {
     pub(crate) fn epoch_at(&self, now: Millis) -> Option<Epoch> {
         Some(epoch_at(&self.network()?, now))
     }
-
-    /// What a bar on epochs means for blocks too.
-    pub(crate) fn floor_of(&self, barred: &Barred) -> Option<Floor> {
-        let chain = self.network()?.chain;
-        let slot = chain.first_slot(Epoch(barred.target.0.saturating_add(1)));
-        Some(Floor {
-            target: Some(barred.target),
-            source: barred.source,
-            slot: Some(holdfast_types::Slot(slot.0.saturating_sub(1))),
-        })
-    }
 }
 
 fn because(id: ClosedId, error: &dyn Error) -> Closed {
@@ -206,7 +197,9 @@ fn because(id: ClosedId, error: &dyn Error) -> Closed {
 /// The facts of a network: those of this release where it is a public one and no later forks were pinned.
 pub(crate) fn network_in_force(pinned: &NetworkPins) -> NetworkPins {
     match holdfast_eth::networks::public(pinned.chain.genesis_fork_version) {
-        Some(public) if public.chain.forks.len() >= pinned.chain.forks.len() => NetworkPins { chain: public.chain, exit_fork_version: public.exit_fork_version },
+        Some(public) if public.chain.forks.len() >= pinned.chain.forks.len() => {
+            NetworkPins { chain: public.chain, exit_fork_version: public.exit_fork_version }
+        }
         _ => pinned.clone(),
     }
 }

@@ -10,7 +10,8 @@ impl Vault {
     pub(super) fn status(&self) -> VaultStatus {
         let owned = self.standing.owned();
         let pins = owned.and_then(|owned| owned.keys.pins());
-        let (orders_logged, orders_head) = self.standing.history().map(|history| history.log_head()).unwrap_or_default();
+        let (orders_logged, orders_head) =
+            self.standing.history().map(|history| history.log_head()).unwrap_or_default();
         VaultStatus {
             version: env!("CARGO_PKG_VERSION").into(),
             box_name: self.box_name,

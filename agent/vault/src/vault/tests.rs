@@ -50,12 +50,14 @@ fn after_a_kill_it_waits_until_all_that_the_lease_allowed_is_behind() {
     drop(vault);
     let mut vault = place.start();
     assert_eq!(closed(&mut vault), Some(ClosedId::LeaseUnclean));
-    place.clock.set_epoch(last.0);
+    place.clock.set_epoch(last.0 - 1);
     settle(&mut vault);
     assert_eq!(closed(&mut vault), Some(ClosedId::LeaseUnclean));
-    place.clock.set_epoch(last.0 + 1);
+    place.clock.set_epoch(last.0);
     settle(&mut vault);
     assert_eq!(closed(&mut vault), None);
+    place.clock.set_epoch(last.0 + 1);
+    settle(&mut vault);
     let slot = chain().first_slot(Epoch(last.0 + 1)).0;
     let refused = sign(&mut vault, attestation(slot - 1, last.0 - 1)).unwrap_err();
     assert!(matches!(refused, SigningRefused::Slashable(SlashingRefusal::BelowFloor { .. })), "{refused}");
@@ -95,7 +97,7 @@ fn a_much_older_disk_is_refused_until_the_operator_names_an_epoch() {
     vault.stop().unwrap();
     let older = tempfile::tempdir().unwrap();
     copy(&place.state(), older.path());
-    for epoch in [4, 5, 6] {
+    for epoch in [12, 20, 28] {
         let mut vault = place.start();
         place.clock.set_epoch(epoch);
         settle(&mut vault);
@@ -106,8 +108,8 @@ fn a_much_older_disk_is_refused_until_the_operator_names_an_epoch() {
     let mut vault = place.start();
     assert_eq!(closed(&mut vault), Some(ClosedId::HistoryRolledBack));
     let mut ask = InProcess(|request| vault.answer(request));
-    assert!(place.operator.accept_floor(&mut ask, Epoch(7)).is_err(), "one epoch ahead may have been signed");
-    place.operator.accept_floor(&mut ask, Epoch(8)).unwrap();
+    assert!(place.operator.accept_floor(&mut ask, Epoch(29)).is_err(), "one epoch ahead may have been signed");
+    place.operator.accept_floor(&mut ask, Epoch(30)).unwrap();
     let _ = &mut place;
     let first = status(&mut vault).lease.unwrap().first_epoch;
     place.clock.set_epoch(first.0);
@@ -122,7 +124,7 @@ fn a_retired_share_does_not_come_back_with_an_older_disk() {
     let (mut place, mut vault) = TestBox::with_share();
     let older = tempfile::tempdir().unwrap();
     copy(&place.state(), older.path());
-    place.operator.retire(&mut InProcess(|request| vault.answer(request)), &[VALIDATOR]).unwrap();
+    place.operator.retire(&mut InProcess(|request| vault.answer(request)), vec![VALIDATOR]).unwrap();
     assert_eq!(closed(&mut vault), Some(ClosedId::NoShares));
     drop(vault);
     copy(older.path(), &place.state());

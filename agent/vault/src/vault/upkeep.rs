@@ -11,9 +11,7 @@ use holdfast_vault_client::{Closed, ClosedId, Rejection};
 use super::standing::{Owned, Phase, Refused, Standing, Wait};
 use super::{Vault, in_full};
 use crate::keys::Keys;
-use crate::lease::{
-    self, Barred, Counter, Lease, Lift, Place, Record, RecordFound, SealedAs, Start, TickError, Vote,
-};
+use crate::lease::{self, Barred, Counter, Lease, Lift, Place, Record, RecordFound, SealedAs, Start, TickError, Vote};
 use crate::sealed::Sealed;
 use crate::state::{Disk, StateError};
 

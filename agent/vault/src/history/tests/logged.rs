@@ -37,7 +37,7 @@ fn entries_come_back_in_pages_and_each_hash_covers_the_one_before() {
     assert_eq!(history.log_head(), (0, [0; 32]));
     (1..=7).for_each(|number| history.log(entry(number)).unwrap());
     drop(history);
-    let history = History::open(&database(folder.path())).unwrap();
+    let history = History::open_or_create(&database(folder.path())).unwrap();
     let pages: Vec<_> = [0, 3, 6].into_iter().flat_map(|after| history.log_page(after, 3).unwrap()).collect();
     assert_eq!(pages.iter().map(|entry| entry.number).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7]);
     assert_chained([0; 32], &pages);
@@ -57,7 +57,7 @@ fn the_newest_entries_are_kept_and_the_head_and_the_count_outlive_the_others() {
     (1..=ENTRIES_KEPT + 3).for_each(|number| history.log(entry(number)).unwrap());
     let (end, digest) = (history.log_head(), history.digest());
     drop(history);
-    let history = History::open(&database).unwrap();
+    let history = History::open_or_create(&database).unwrap();
     assert_eq!((history.log_head(), history.digest()), (end, digest));
     let kept = history.log_page(0, usize::MAX).unwrap();
     assert_eq!((kept.len() as u64, kept[0].number, end.0), (ENTRIES_KEPT, 4, ENTRIES_KEPT + 3));
@@ -98,7 +98,7 @@ fn a_log_that_somebody_changed_is_damage() {
         (1..=5).for_each(|number| history.log(entry(number)).unwrap());
         drop(history);
         assert!(Connection::open(&database.path).unwrap().execute(change, []).unwrap() > 0, "{change}");
-        let error = History::open(&database).err().unwrap_or_else(|| panic!("not noticed: {change}"));
+        let error = History::open_or_create(&database).err().unwrap_or_else(|| panic!("not noticed: {change}"));
         assert!(matches!(error, HistoryError::Damaged { .. }), "{change}: {error:?}");
     }
 }

@@ -102,7 +102,7 @@ impl Run {
     fn new(empty: &Database) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::copy(&empty.path, database(folder.path()).path).unwrap();
-        let history = History::open(&database(folder.path())).unwrap();
+        let history = History::open_or_create(&database(folder.path())).unwrap();
         history.store.sync_never();
         Self { folder, history: Some(history), known: Vec::new(), floor: Floor::default(), signed: 0 }
     }
@@ -144,7 +144,7 @@ impl Run {
             Action::Reopen => {
                 let contents = history.contents.clone();
                 self.history = None;
-                let found = History::open(&database(self.folder.path())).unwrap();
+                let found = History::open_or_create(&database(self.folder.path())).unwrap();
                 prop_assert_eq!(&found.contents, &contents);
                 found.store.sync_never();
                 self.history = Some(found);
