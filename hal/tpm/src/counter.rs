@@ -27,14 +27,17 @@ pub(crate) fn define(connection: &Connection, index: NvIndex) -> Result<CounterD
         Err(TpmError::CounterMissing(_)) => None,
         found => Some(found?),
     };
-    let created = found.as_ref().is_none_or(|counter| counter.name.is_none());
-    if created {
-        let unused = match found {
-            Some(counter) => counter.index,
-            None => connection.esys.define_index(&session, index.0, ATTRIBUTES)?,
-        };
-        connection.esys.increment(&session, &unused)?;
+    let unused = match found {
+        Some(counter) if counter.name.is_some() => None,
+        Some(counter) => Some(counter.index),
+        None => Some(connection.esys.define_index(&session, index.0, ATTRIBUTES)?),
+    };
+    if let Some(unused) = &unused {
+        connection.esys.increment(&session, unused)?;
     }
+    let created = unused.is_some();
+    // The stack has one handle for an index, however often it is looked for, and closes it once.
+    drop(unused);
     let reading = value(connection, &session, index)?;
     Ok(CounterDefined { reading, created })
 }
