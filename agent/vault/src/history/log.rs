@@ -1,7 +1,6 @@
 //! The log of orders and refusals as a hash chain. It knows neither where the entries lie nor what they mean.
 
 use holdfast_vault_client::LoggedOrder;
-use sha2::{Digest, Sha256};
 
 /// What is to be logged.
 #[derive(Clone, Debug)]
@@ -35,35 +34,15 @@ impl LogEnd {
             refused: refused.as_deref().map(shortened),
             hash: [0; 32],
         };
-        entry.hash = hash(&self.head, &entry);
+        entry.hash = entry.hash_after(&self.head);
         entry
     }
 
     /// The end after `entry`, if that is the next one.
     pub(super) fn after(&self, entry: &LoggedOrder) -> Option<Self> {
-        let follows = self.count.checked_add(1) == Some(entry.number) && hash(&self.head, entry) == entry.hash;
+        let follows = self.count.checked_add(1) == Some(entry.number) && entry.hash_after(&self.head) == entry.hash;
         follows.then_some(Self { count: entry.number, head: entry.hash })
     }
-}
-
-/// SHA-256 over the hash before and all fields of the entry but its own hash, numbers big-endian, texts with their
-/// lengths, and a byte that says whether it was refused.
-fn hash(before: &[u8; 32], entry: &LoggedOrder) -> [u8; 32] {
-    let LoggedOrder { number, at_ms, kind, order, refused, hash: _ } = entry;
-    let mut hash = Sha256::new();
-    hash.update(DOMAIN);
-    hash.update(before);
-    hash.update(number.to_be_bytes());
-    hash.update(at_ms.to_be_bytes());
-    hash.update((kind.len() as u64).to_be_bytes());
-    hash.update(kind);
-    hash.update(order);
-    hash.update([u8::from(refused.is_some())]);
-    if let Some(refused) = refused {
-        hash.update((refused.len() as u64).to_be_bytes());
-        hash.update(refused);
-    }
-    hash.finalize().into()
 }
 
 fn shortened(text: &str) -> String {
@@ -74,4 +53,3 @@ fn shortened(text: &str) -> String {
 pub(super) const ENTRIES_KEPT: u64 = 10_000;
 /// Our longest sentence has about 300; a refusal may quote bytes of whoever asked, and a page of entries is one message.
 const TEXT_CHARS_MAX: usize = 500;
-const DOMAIN: &[u8] = b"holdfast order log 1";
