@@ -181,6 +181,12 @@ impl History {
         self.contents.digest()
     }
 
+    /// SHA-256 over all that decides what may be signed. The log is not in it: a vault that is closed goes on logging, and
+    /// the record of its clean end must fit all the same.
+    pub(crate) fn marks_digest(&self) -> [u8; 32] {
+        self.contents.marks_hash().0.finalize().into()
+    }
+
     /// Adds an entry to the log of orders. Of its texts the first 500 characters are kept.
     pub(crate) fn log(&mut self, entry: NewEntry) -> Result<(), HistoryError> {
         self.not_failed()?;
@@ -233,6 +239,13 @@ impl Contents {
 
     /// Numbers are big-endian; a byte stands before what may be missing, and a count before what may be many.
     fn digest(&self) -> [u8; 32] {
+        let mut hash = self.marks_hash();
+        hash.number(self.log.count);
+        hash.bytes(&self.log.head);
+        hash.0.finalize().into()
+    }
+
+    fn marks_hash(&self) -> Fields {
         let mut hash = Fields(Sha256::new_with_prefix(DIGEST_DOMAIN));
         hash.number(self.marks.len() as u64);
         for ValidatorMarks { validator, attestation, block } in self.marks.values() {
@@ -252,9 +265,7 @@ impl Contents {
         hash.optional(self.floor.slot.as_ref(), |hash, slot| hash.number(slot.0));
         hash.number(self.imports.len() as u64);
         self.imports.iter().for_each(|import| hash.bytes(&import.0));
-        hash.number(self.log.count);
-        hash.bytes(&self.log.head);
-        hash.0.finalize().into()
+        hash
     }
 }
 

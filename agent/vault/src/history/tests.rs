@@ -478,6 +478,27 @@ fn the_digest_covers_each_part() {
 }
 
 #[test]
+fn the_digest_of_the_marks_covers_each_part_but_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut history = History::open_or_create(&database(folder.path())).unwrap();
+    let mut seen = vec![history.marks_digest()];
+    let changes: [fn(&mut History); 5] = [
+        |history| sign(history, vote(1, 2)).unwrap(),
+        |history| sign(history, block(1)).unwrap(),
+        |history| history.raise_floor(Floor { source: Epoch(1), ..Floor::default() }).unwrap(),
+        |history| history.note_import(HistoryDigest([7; 32])).unwrap(),
+        |history| history.merge(&[marks(Some((0, 4, None)), None)]).unwrap(),
+    ];
+    for change in changes {
+        change(&mut history);
+        assert!(!seen.contains(&history.marks_digest()), "change {} is not covered", seen.len());
+        seen.push(history.marks_digest());
+    }
+    history.log(NewEntry { at_ms: 1, kind: "Exit".into(), order: [1; 32], refused: None }).unwrap();
+    assert_eq!(Some(&history.marks_digest()), seen.last());
+}
+
+#[test]
 fn the_digest_is_what_its_definition_says() {
     let folder = tempfile::tempdir().unwrap();
     let mut history = History::open_or_create(&database(folder.path())).unwrap();
