@@ -142,6 +142,7 @@ const ALLOWED: &[i64] = &[
     libc::SYS_fsync,
     libc::SYS_ftruncate,
     libc::SYS_getcwd,
+    libc::SYS_getdents64,
     libc::SYS_lseek,
     libc::SYS_newfstatat,
     libc::SYS_openat,

@@ -32,10 +32,11 @@ impl Vault {
             return Upkeep::Exit;
         }
         let now = self.now();
-        let Standing::Owned(owned) = &mut self.standing else { return Upkeep::Again(IDLE) };
-        let Some(epoch) = owned.epoch_at(now) else { return Upkeep::Again(IDLE) };
+        // Whatever there is nothing to do for now, an order may begin a lease before the next look.
+        let Standing::Owned(owned) = &mut self.standing else { return Upkeep::Again(LOOK) };
+        let Some(epoch) = owned.epoch_at(now) else { return Upkeep::Again(LOOK) };
         match &owned.phase {
-            Phase::NoNetwork | Phase::Refused(_) => Upkeep::Again(IDLE),
+            Phase::NoNetwork | Phase::Refused(_) => Upkeep::Again(LOOK),
             Phase::Undecided(_) => {
                 self.begin_lease();
                 Upkeep::Again(RETRY)
@@ -58,7 +59,7 @@ impl Vault {
         let Standing::Owned(owned) = self.standing else { return Ok(()) };
         let Owned { sealed, keys, history, phase: Phase::Open(lease), .. } = *owned else { return Ok(()) };
         let Some(place) = place_of(&sealed, &keys) else { return Ok(()) };
-        lease.close(self.disk.as_ref(), &place, history.digest())
+        lease.close(self.disk.as_ref(), &place, history.marks_digest())
     }
 
     /// Decides by counter and record what an owned vault may do, and begins the lease where it may at once.
@@ -98,7 +99,7 @@ impl Vault {
             now: owned.epoch_at(now).unwrap_or_default(),
             behind_max: owned.network().map_or(0, |network| lease::thirty_days(&network.chain)),
         };
-        let digest = owned.history.digest();
+        let digest = owned.history.marks_digest();
         let found = lease::Found { counter: counter.map(|counter| counter.value()), record: &record, digest: &digest };
         let (id, until, floor) = match (lease::decide(&place.terms, &found, &clock), counter) {
             (Start::Refuse { id, floor, lift }, _) => {
