@@ -152,6 +152,8 @@ impl Vault {
         if marks.validators.iter().any(far) {
             return Err(Refusal::Import("the history reaches into the future: check it, and the box's clock"));
         }
+        // The record of a clean stop names what the history was: only a process that has a record of its own changes it.
+        self.hold_lease()?;
         let digest = history_digest(marks);
         let Some(history) = self.standing.history_mut() else { return Err(Refusal::NotOwned) };
         let merged = history.merge(&marks.validators).and_then(|()| history.note_import(digest));
