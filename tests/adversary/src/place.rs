@@ -10,6 +10,7 @@ use holdfast_hal::tpm::{
 };
 use holdfast_hal_sim::SimTpm;
 use holdfast_types::{Millis, P256Public, P256Signature, PolicyDigest};
+use holdfast_vault::clock::Clock;
 use zeroize::Zeroizing;
 
 use crate::disk::{Door, SimDisk, StateDoor, Tick};
@@ -47,18 +48,6 @@ impl Place {
 }
 
 impl SimClock {
-    /// The wall clock.
-    #[must_use]
-    pub fn now(&self) -> Millis {
-        Millis(self.wall_ms.load(Ordering::Relaxed))
-    }
-
-    /// The clock that only goes forward.
-    #[must_use]
-    pub fn monotonic(&self) -> Duration {
-        Duration::from_millis(self.monotonic_ms.load(Ordering::Relaxed))
-    }
-
     /// Sets the wall clock.
     pub fn set(&self, now: Millis) {
         self.wall_ms.store(now.0, Ordering::Relaxed);
@@ -68,6 +57,16 @@ impl SimClock {
     pub fn pass(&self, ms: u64) {
         self.set(self.now().plus(ms));
         self.monotonic_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+}
+
+impl Clock for SimClock {
+    fn now(&self) -> Millis {
+        Millis(self.wall_ms.load(Ordering::Relaxed))
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.monotonic_ms.load(Ordering::Relaxed))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use holdfast_hal_sim::{Fault as TpmFault, Operation, SimTpm};
 use holdfast_types::Millis;
+use holdfast_vault::clock::Clock as _;
 use holdfast_vault_client::{AttestationToSign, ClosedId};
 
 use super::asks::honest_vote;
@@ -248,7 +249,7 @@ impl<S: Subject> Run<'_, S> {
         let copy = self.disk.copy();
         let names: Vec<&str> = copy.names().collect();
         let found = self.rng.pick(&names).is_some_and(|name| self.disk.corrupt(name, seed));
-        self.tampered = true;
+        (self.tampered, self.corrupted) = (true, true);
         self.stats.count("disk", "corrupted");
         self.events.push(Event::Corrupted { found });
     }

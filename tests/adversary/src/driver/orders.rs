@@ -4,6 +4,7 @@
 use holdfast_evidence::{HistoryClaim, Order};
 use holdfast_test_operator::{InProcess, OperatorError};
 use holdfast_types::{AttestationMark, BlockMark, Epoch, HistoryMarks, ValidatorMarks};
+use holdfast_vault::clock::Clock as _;
 use holdfast_vault_client::OrderOutcome;
 
 use super::log::Event;
@@ -74,6 +75,15 @@ impl<S: Subject> Run<'_, S> {
         self.give(Order::VouchDisk);
     }
 
+    /// What helps when the approval on the disk is damaged. It takes effect at the next start.
+    pub(super) fn approve_firmware(&mut self) {
+        let Some(process) = &mut self.process else { return };
+        let asked = self.operator.approve_firmware(&mut InProcess(|request| process.answer(request)), MEASURED);
+        let done = asked.is_ok();
+        self.stats.count(if done { "ordered" } else { "order no" }, "ApproveFirmware");
+        self.events.push(Event::Ordered { kind: "ApproveFirmware", done });
+    }
+
     fn give(&mut self, order: Order) -> bool {
         let kind = order.kind();
         let Some(process) = &mut self.process else { return false };
@@ -88,3 +98,6 @@ impl<S: Subject> Run<'_, S> {
         done
     }
 }
+
+/// Register 7 of the simulated TPM, into which nothing is measured.
+const MEASURED: [u8; 32] = [0; 32];

@@ -4,6 +4,7 @@ use holdfast_eth::domain::{attestation_signing_root, block_signing_root};
 use holdfast_hal_sim::SimTpm;
 use holdfast_test_operator::Operator;
 use holdfast_types::{Epoch, Millis, PartialSignature, Slot, ValidatorPublic};
+use holdfast_vault::clock::Clock as _;
 use holdfast_vault_client::{AttestationToSign, BlockToSign, ClosedId, Rejection, Request, Response, SigningRefused};
 
 use super::asks::{View, any_block, any_vote};
@@ -37,10 +38,13 @@ pub(super) struct Run<'a, S: Subject> {
     pub(super) copies: Vec<Snapshot>,
     /// Whether anything on the disk was brought back, or lost after the disk had said that it was kept.
     pub(super) tampered: bool,
+    /// Whether bits were flipped.
+    pub(super) corrupted: bool,
     pub(super) events: Vec<Event>,
     pub(super) checker: Checker,
-    /// Every so many signatures are verified.
+    /// Every so many signatures are verified, counted from the seed on: a run is short.
     verify_one_in: u64,
+    seed: u64,
 }
 
 impl<'a, S: Subject> Run<'a, S> {
@@ -74,9 +78,11 @@ impl<'a, S: Subject> Run<'a, S> {
             process: None,
             copies: vec![base.disk.clone()],
             tampered: false,
+            corrupted: false,
             events: Vec::with_capacity(32),
             checker: Checker::default(),
             verify_one_in,
+            seed,
         }
     }
 
@@ -185,7 +191,7 @@ impl<'a, S: Subject> Run<'a, S> {
             self.stats.count("released", kind);
             released += 1;
             self.checker.released(*validator, *signed).map_err(Failure::Slashable)?;
-            if self.checker.count().is_multiple_of(self.verify_one_in) {
+            if self.checker.count().wrapping_add(self.seed).is_multiple_of(self.verify_one_in) {
                 self.stats.count("released", "verified");
                 if !self.subject.is_signature(*validator, root, signature) {
                     return Err(Failure::NotASignature);

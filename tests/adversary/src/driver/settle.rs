@@ -24,7 +24,13 @@ impl<S: Subject> Run<'_, S> {
             self.stats.count("settled", "signs after AcceptFloor");
             return Ok(());
         }
-        let reasons = if self.tampered { FOR_GOOD } else { TWO_BEHIND };
+        let reasons = if self.corrupted {
+            DAMAGED
+        } else if self.tampered {
+            FOR_GOOD
+        } else {
+            TWO_BEHIND
+        };
         match self.closed() {
             Some(id) if has_reason && reasons.contains(&id) => {
                 self.stats.count("settled", id.name());
@@ -56,6 +62,11 @@ impl<S: Subject> Run<'_, S> {
         self.view.stalled = false;
         self.clock.set(self.present);
         self.start();
+        if self.tampered && self.closed() == Some(ClosedId::PolicyFailed) {
+            self.approve_firmware();
+            self.kill();
+            self.start();
+        }
     }
 
     /// Lets time pass until every epoch that could be barred is over, and asks for honest attestations.
@@ -122,6 +133,18 @@ const FOR_GOOD: &[ClosedId] = &[
     ClosedId::HistoryUnusable,
     ClosedId::SealDamaged,
     ClosedId::NotOwned,
+];
+/// What flipped bits may lead to besides: what lies in the clear in a sealed file is believed until it does not open.
+const DAMAGED: &[ClosedId] = &[
+    ClosedId::HistoryLost,
+    ClosedId::HistoryRolledBack,
+    ClosedId::HistoryUnusable,
+    ClosedId::NotOwned,
+    ClosedId::OtherMachine,
+    ClosedId::PolicyFailed,
+    ClosedId::SealDamaged,
+    ClosedId::TpmFailed,
+    ClosedId::TpmReplaced,
 ];
 /// What two records lost in a row lead to.
 const TWO_BEHIND: &[ClosedId] = &[ClosedId::HistoryRolledBack];

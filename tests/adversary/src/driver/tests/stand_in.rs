@@ -9,6 +9,7 @@ use holdfast_evidence::{Order, SignedOrder};
 use holdfast_hal::tpm::{NvIndex, Tpm};
 use holdfast_hal_sim::SimTpm;
 use holdfast_types::{BoxName, Challenge, Epoch, Millis, PartialSignature, Root, SigningRoot, Slot, ValidatorPublic};
+use holdfast_vault::clock::Clock as _;
 use holdfast_vault::state::Disk;
 use holdfast_vault_client::{
     Closed, ClosedId, OrderOutcome, Rejection, Request, Response, SigningRefused, SlashingRefusal, Tier, VaultStatus,
