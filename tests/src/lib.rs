@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bus;
 pub mod chain;
 pub mod kit;
 pub mod scan;

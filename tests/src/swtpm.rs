@@ -127,6 +127,6 @@ fn log_path(state_dir: &Path) -> PathBuf {
     state_dir.join("swtpm.log")
 }
 
-const PORT_TRIES_MAX: usize = 20;
+const PORT_TRIES_MAX: usize = 200;
 const START_LIMIT: Duration = Duration::from_secs(20);
 const POLL_PAUSE: Duration = Duration::from_millis(2);
