@@ -3,11 +3,12 @@
 use holdfast_types::Epoch;
 
 use super::Refusal;
+use super::network::NO_NETWORK;
 use crate::lease::{Barred, Lift, Terms};
 use crate::sealed::constants::{Constants, PinnedNetwork};
 use crate::sealed::counter::LEASE_COUNTER;
 use crate::vault::Vault;
-use crate::vault::standing::{Phase, Standing};
+use crate::vault::standing::{Phase, Refused, Standing};
 
 impl Vault {
     /// The history is older than what was signed, or gone, and the operator says from when on it does not matter.
@@ -15,7 +16,13 @@ impl Vault {
         match self.phase()? {
             Phase::Refused(refused) if refused.lift == Some(Lift::AcceptFloor) => {}
             Phase::Refused(refused) => return Err(Refusal::Closed(refused.closed.clone())),
-            _ => return Err(Refusal::NothingToLift("the vault knows what it signed")),
+            Phase::Undecided(closed) => return Err(Refusal::Closed(closed.clone())),
+            Phase::Waiting(_) => {
+                return Err(Refusal::NothingToLift("the vault signs again by itself, its status says from when on"));
+            }
+            Phase::NoNetwork | Phase::Open(_) => {
+                return Err(Refusal::NothingToLift("the vault knows what it signed"));
+            }
         }
         self.begin_anew(epoch)
     }
@@ -37,6 +44,9 @@ impl Vault {
     pub(super) fn vouch_disk(&mut self) -> Result<(), Refusal> {
         match self.phase()? {
             Phase::Waiting(wait) if wait.floor.is_some() => {}
+            Phase::Refused(Refused { closed, .. }) | Phase::Undecided(closed) => {
+                return Err(Refusal::Closed(closed.clone()));
+            }
             _ => return Err(Refusal::NothingToLift("the vault does not wait because of an end without order")),
         }
         self.end_wait(false);
@@ -53,12 +63,12 @@ impl Vault {
         let reading = self.tpm.counter_read(LEASE_COUNTER)?;
         let barred = self.barred_by_now(epoch)?;
         let Standing::Owned(owned) = &mut self.standing else { return Err(Refusal::NotOwned) };
-        let chain = owned.network().ok_or(Refusal::Network("none is fixed"))?.chain;
+        let chain = owned.network().ok_or(Refusal::Network(NO_NETWORK))?.chain;
         let floor = barred.floor(&chain);
         if let Err(error) = owned.history.raise_floor(floor) {
             return Err(self.broke(error));
         }
-        let Some(network) = &owned.sealed.constants.network else { return Err(Refusal::Network("none is fixed")) };
+        let Some(network) = &owned.sealed.constants.network else { return Err(Refusal::Network(NO_NETWORK)) };
         let terms = Terms { first_counter: reading.value, first_epoch: epoch, epochs: network.terms.epochs };
         let network = PinnedNetwork { pins: network.pins.clone(), terms };
         let level = owned.sealed.level;

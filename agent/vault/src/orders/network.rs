@@ -84,7 +84,7 @@ impl Vault {
     /// The present epoch of the network that is fixed.
     pub(super) fn present(&self, now: Millis) -> Result<Epoch, Refusal> {
         let owned = self.standing.owned().ok_or(Refusal::NotOwned)?;
-        owned.epoch_at(now).ok_or(Refusal::Network("none is fixed: import a cluster or order SetNetwork first"))
+        owned.epoch_at(now).ok_or(Refusal::Network(NO_NETWORK))
     }
 }
 
@@ -94,3 +94,6 @@ fn extends(pinned: &NetworkPins, network: &NetworkPins) -> bool {
     let alike = ChainSpec { forks: old.forks.clone(), ..new.clone() } == *old;
     alike && pinned.exit_fork_version == network.exit_fork_version && new.forks.starts_with(&old.forks)
 }
+
+/// No order can be carried out before there is one.
+pub(super) const NO_NETWORK: &str = "none is fixed: import a cluster or order SetNetwork first";

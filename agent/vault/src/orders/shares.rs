@@ -13,6 +13,7 @@ use rand_core::{OsRng, RngCore};
 use zeroize::Zeroizing;
 
 use super::Refusal;
+use super::network::NO_NETWORK;
 use crate::requests;
 use crate::vault::Vault;
 use crate::vault::standing::{Owned, Standing};
@@ -123,7 +124,7 @@ impl Vault {
                 first
             }
         };
-        let network = owned.network().ok_or(Refusal::Network("none is fixed"))?;
+        let network = owned.network().ok_or(Refusal::Network(NO_NETWORK))?;
         let barred = Epoch(first.0.saturating_sub(1));
         let slot = Slot(network.chain.first_slot(first).0.saturating_sub(1));
         // No source of an earlier vote is above the present epoch.
@@ -139,7 +140,7 @@ impl Vault {
     /// Merges watermarks. Those of the far future would bar their validators until then, so they are refused.
     pub(super) fn import_history(&mut self, marks: &HistoryMarks) -> Result<(), Refusal> {
         let present = self.present(self.now())?;
-        let network = self.standing.network().ok_or(Refusal::Network("none is fixed"))?;
+        let network = self.standing.network().ok_or(Refusal::Network(NO_NETWORK))?;
         if marks.genesis_validators_root != network.chain.genesis_validators_root {
             return Err(Refusal::Network("the history is of another network than the box"));
         }
@@ -182,7 +183,7 @@ impl Vault {
         index: ValidatorIndex,
         epoch: Epoch,
     ) -> Result<PartialSignature, Refusal> {
-        let network = self.standing.network().ok_or(Refusal::Network("none is fixed"))?;
+        let network = self.standing.network().ok_or(Refusal::Network(NO_NETWORK))?;
         self.signed(requests::exit(&network, self.now(), |validator| self.holds(validator), validator, index, epoch)?)
     }
 
@@ -193,7 +194,7 @@ impl Vault {
         gas_limit: u64,
         timestamp_s: u64,
     ) -> Result<PartialSignature, Refusal> {
-        let network = self.standing.network().ok_or(Refusal::Network("none is fixed"))?;
+        let network = self.standing.network().ok_or(Refusal::Network(NO_NETWORK))?;
         let asked = BuilderRegistration { fee_recipient, gas_limit, timestamp_s, pubkey: validator };
         self.signed(requests::registration(&network, self.now(), |validator| self.holds(validator), &asked)?)
     }
