@@ -1,5 +1,7 @@
 //! A box in a test: a folder, a simulated TPM, a clock that the test sets, an operator, and vaults on them.
 
+pub(crate) mod situations;
+
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -99,7 +101,8 @@ impl TestBox {
         let release = Release { key: key.public(), board: "test".into(), approvals, lease_epochs: 8 };
         let clock = Rc::new(SetClock::default());
         clock.set_slot(100);
-        let place = tempfile::tempdir().unwrap();
+        // In memory: no test of a whole vault cuts the power, and each order waits for a disk several times.
+        let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         Self { place, tpm: SimTpm::new(1), clock, operator: Operator::from_seed(1), release }
     }
 
@@ -131,9 +134,18 @@ impl TestBox {
         self.place.path().join("state")
     }
 
+    pub(crate) fn now(&self) -> Millis {
+        self.clock.now()
+    }
+
+    /// The epoch by the box's clock.
+    pub(crate) fn present(&self) -> Epoch {
+        chain().epoch_of(chain().slot_at(self.now()).unwrap())
+    }
+
     /// Owns the box, pins the network and imports one share.
     pub(crate) fn import(&mut self, vault: &mut Vault) {
-        let epoch = chain().epoch_of(chain().slot_at(self.clock.now()).unwrap());
+        let epoch = self.present();
         let mut ask = InProcess(|request| vault.answer(request));
         self.operator.own(&mut ask).unwrap();
         self.operator.set_network(&mut ask, network(), epoch).unwrap();
@@ -150,7 +162,7 @@ pub(crate) fn shares(epoch: Epoch, history: HistoryClaim) -> Shares {
         genesis_fork_version: chain().genesis_fork_version,
         epoch,
         history,
-        secrets: vec![(VALIDATOR, [7; 32])],
+        secrets: vec![(VALIDATOR, SECRET)],
     }
 }
 
@@ -186,3 +198,5 @@ pub(crate) fn sign(vault: &mut Vault, data: AttestationData) -> Result<PartialSi
 }
 
 pub(crate) const VALIDATOR: ValidatorPublic = ValidatorPublic([4; 48]);
+/// The share of [`VALIDATOR`].
+pub(crate) const SECRET: [u8; 32] = [7; 32];

@@ -296,3 +296,6 @@ const CHALLENGE_MAX: Duration = Duration::from_secs(10 * 60);
 const AN_HOUR: Duration = Duration::from_secs(60 * 60);
 /// Somebody who mistypes stays below; somebody who floods does not wear out the disk.
 const REFUSALS_AN_HOUR: u32 = 100;
+
+#[cfg(test)]
+mod tests;
