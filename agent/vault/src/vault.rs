@@ -15,7 +15,7 @@ use std::error::Error;
 
 use holdfast_evidence::{Approval, ImportSecret};
 use holdfast_hal::tpm::{Resets, Tpm, TpmError, TpmKind};
-use holdfast_types::{BoxName, HistoryMarks, Millis, P256Public};
+use holdfast_types::{BoxName, HistoryMarks, Millis, P256Public, PolicyDigest};
 use holdfast_vault_client::codec::{HISTORY_PAGE_LEN, ORDER_LOG_PAGE_LEN};
 use holdfast_vault_client::{Closed, ClosedId, Rejection, Request, Response};
 
@@ -55,8 +55,8 @@ pub struct Vault {
     pub(crate) desk: Desk,
     /// The one-time key that was handed out last.
     pub(crate) import_key: Option<ImportSecret>,
-    /// The level of the image that runs; `None` when no approval fits it.
-    pub(crate) image_level: Option<u64>,
+    /// What the image that runs measured to; `None` when the TPM did not say.
+    image: Option<PolicyDigest>,
     pub(crate) standing: Standing,
     memory: &'static str,
     resets: Resets,
@@ -98,7 +98,7 @@ impl Vault {
             firmware: &firmware,
         };
         // Now, because the register of the image moves on as the boot does, and no approval fits then.
-        let image_level = approvals.own_level(tpm.as_mut()).unwrap_or_default();
+        let image = Approvals::image_now(tpm.as_mut()).ok();
         let standing = Standing::found(disk.as_ref(), tpm.as_mut(), &approvals, room);
         let looked_at_resets = clock.monotonic();
         let mut vault = Self {
@@ -110,7 +110,7 @@ impl Vault {
             box_name,
             desk: Desk::default(),
             import_key: None,
-            image_level,
+            image,
             standing,
             memory,
             resets,
@@ -137,6 +137,13 @@ impl Vault {
             signing => self.sign(signing).map(Response::Signatures),
         };
         answered.unwrap_or_else(Response::Rejected)
+    }
+
+    /// The level of the image that runs; `None` when no approval fits it.
+    pub(crate) fn image_level(&self) -> Option<u64> {
+        let Release { key, board, approvals, .. } = &self.release;
+        let approvals = Approvals { board, release_key: *key, releases: approvals, firmware: &[] };
+        approvals.level_of(self.image.as_ref()?)
     }
 
     /// What kind of TPM the vault is bound to.
@@ -204,3 +211,5 @@ const REASON_LEN_MAX: usize = 5_000;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_requests;

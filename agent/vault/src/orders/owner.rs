@@ -21,7 +21,7 @@ impl Vault {
     /// Gives the box its authority. Both counters are made, or kept when they are there.
     pub(super) fn own(&mut self, authority: P256Public, firmware: Approval) -> Result<(), Refusal> {
         self.check_firmware(&authority, &firmware)?;
-        let level = self.image_level.ok_or(Refusal::Image)?;
+        let level = self.image_level().ok_or(Refusal::Image)?;
         let (release, board, tier) = (self.release.key, self.release.board.as_str(), self.machine.tier);
         let constants = Constants::of_machine(self.tpm.as_mut(), &Owner { authority, release, board, tier })?;
         let mac_key = random_secret(self.tpm.as_mut())?;

@@ -4,7 +4,7 @@
 
 use holdfast_evidence::{Approval, approval, policy};
 use holdfast_hal::tpm::{PcrIndex, Tpm, TpmError};
-use holdfast_types::P256Public;
+use holdfast_types::{P256Public, PolicyDigest};
 
 use super::constants::Constants;
 use super::counter::patiently;
@@ -62,6 +62,12 @@ pub(crate) enum PolicyFault {
         /// The register's value.
         value: [u8; 32],
     },
+    /// There is an approval, which the key that must sign it did not sign.
+    #[error("the approval of platform registers {} is not signed by its key: bring the right one", listed(.registers))]
+    Forged {
+        /// The registers.
+        registers: &'static [u8],
+    },
     /// There is no approval of any image for this board and level.
     #[error("nothing here is approved as {wanted}: boot a release for this board and of this level")]
     Unapproved {
@@ -91,17 +97,21 @@ impl Registers {
 }
 
 impl<'a> Approvals<'a> {
-    /// The highest level at which this image can open what it seals; `None` when it is not approved at all.
+    /// What the image that runs measured to.
     ///
     /// To be asked before the boot goes on: register 11 is extended when it does, and then no release is approved.
     ///
     /// # Errors
     /// When the TPM does not answer.
-    pub(crate) fn own_level(&self, tpm: &mut dyn Tpm) -> Result<Option<u64>, SealError> {
-        let present = policy::pcrs(&approval::IMAGE_REGISTERS, &Registers::read(tpm)?.image);
-        let approved = self.releases.iter().filter(|release| release.policy == present);
+    pub(crate) fn image_now(tpm: &mut dyn Tpm) -> Result<PolicyDigest, SealError> {
+        Ok(policy::pcrs(&approval::IMAGE_REGISTERS, &Registers::read(tpm)?.image))
+    }
+
+    /// The highest level at which an image can open what it seals; `None` when it is not approved at all.
+    pub(crate) fn level_of(&self, image: &PolicyDigest) -> Option<u64> {
+        let approved = self.releases.iter().filter(|release| release.policy == *image);
         let levels = approved.filter_map(|release| Some((level_of(release, self.board)?, release)));
-        Ok(levels.filter(|(_, release)| release.verify(&self.release_key).is_ok()).map(|(level, _)| level).max())
+        levels.filter(|(_, release)| release.verify(&self.release_key).is_ok()).map(|(level, _)| level).max()
     }
 
     /// The approval of the present image for what was sealed at `level`.
@@ -114,8 +124,8 @@ impl<'a> Approvals<'a> {
         let wanted = approval::image_ref(&constants.board, level);
         let policy = policy::pcrs(&approval::IMAGE_REGISTERS, &present.image);
         let valid = |release: &&Approval| release.policy_ref == wanted && release.verify(&constants.release).is_ok();
-        let found = self.releases.iter().filter(|release| release.policy == policy).find(valid);
-        found.ok_or_else(|| {
+        let fitting = || self.releases.iter().filter(|release| release.policy == policy && release.policy_ref == wanted);
+        only(fitting()).or_else(|| fitting().find(valid)).ok_or_else(|| {
             let zeros = approval::IMAGE_REGISTERS.iter().zip(&present.image).skip(1);
             if let Some((register, value)) = zeros.into_iter().find(|(_, value)| **value != [0; 32]) {
                 PolicyFault::NotZero { register: *register, value: *value }
@@ -134,12 +144,19 @@ impl<'a> Approvals<'a> {
         present: &Registers,
     ) -> Result<&'a Approval, PolicyFault> {
         let policy = policy::pcrs(&approval::FIRMWARE_REGISTERS, &present.boot_state);
-        let valid = |approved: &&Approval| {
-            approved.policy_ref == approval::FIRMWARE_REF && approved.verify(&constants.authority).is_ok()
+        let fitting = || {
+            let here = |approved: &&Approval| approved.policy == policy && approved.policy_ref == approval::FIRMWARE_REF;
+            self.firmware.iter().filter(here)
         };
-        let found = self.firmware.iter().filter(|approved| approved.policy == policy).find(valid);
-        found.ok_or(PolicyFault::OtherBootState { value: present.boot_state[0] })
+        let valid = |approved: &&Approval| approved.verify(&constants.authority).is_ok();
+        only(fitting()).or_else(|| fitting().find(valid)).ok_or(PolicyFault::OtherBootState { value: present.boot_state[0] })
     }
+}
+
+/// The one item, if there is one: the TPM checks its signature, so we need not choose.
+fn only<'a, T>(mut items: impl Iterator<Item = &'a T>) -> Option<&'a T> {
+    let first = items.next()?;
+    items.next().is_none().then_some(first)
 }
 
 /// The level of an approval for this board; `None` when it is for something else.

@@ -183,6 +183,9 @@ fn unseal_half(
         let secret = match patiently(|| tpm.unseal(half, &policy)) {
             Ok(secret) => secret,
             Err(TpmError::PolicyFailed { step: PolicyStep::Registers }) => continue,
+            Err(TpmError::PolicyFailed { step: PolicyStep::Approval }) => {
+                return Err(PolicyFault::Forged { registers }.into());
+            }
             Err(TpmError::PolicyFailed { step: PolicyStep::Counter }) => {
                 return Err(SealError::RolledBack { file: file.to_owned() });
             }

@@ -209,7 +209,7 @@ impl Vault {
         let Standing::Owned(owned) = &self.standing else { return Err(self.rejected()) };
         let level = owned.sealed.level;
         let refused = |reason: String| Rejection::Order { kind: "RaiseLevel".into(), reason };
-        match self.image_level {
+        match self.image_level() {
             Some(own) if own > level => {
                 let constants = owned.sealed.constants.clone();
                 self.seal_anew(constants, own).map_err(|error| refused(in_full(&error)))

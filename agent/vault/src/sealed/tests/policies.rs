@@ -136,7 +136,7 @@ fn a_raised_level_shuts_older_releases_out() {
         releases: (1..=5).map(|level| Approval::of_image(&release(), BOARD, level, IMAGE)).collect(),
         ..Papers::usual()
     };
-    assert_eq!(newer.approvals().own_level(&mut machine.tpm.clone()).unwrap(), Some(5));
+    assert_eq!(newer.approvals().level_of(&Approvals::image_now(&mut machine.tpm.clone()).unwrap()), Some(5));
     let (sealed, keys) = machine.open_with(&newer).map_err(|unopened| unopened.error).unwrap();
     let raised =
         sealed.next(&machine.disk(), &mut machine.tpm.clone(), sealed.constants.clone(), 5, &keys, 41).unwrap();
@@ -151,7 +151,7 @@ fn only_approvals_of_the_running_image_give_it_a_level() {
     let machine = Machine::new(1);
     let level = |releases: Vec<Approval>| {
         let papers = Papers { releases, ..Papers::default() };
-        papers.approvals().own_level(&mut machine.tpm.clone()).unwrap()
+        papers.approvals().level_of(&Approvals::image_now(&mut machine.tpm.clone()).unwrap())
     };
     assert_eq!(level(Vec::new()), None);
     let mut padded = Approval::of_image(&release(), BOARD, 7, IMAGE);
