@@ -177,6 +177,7 @@ impl History {
     }
 
     /// SHA-256 over everything that is kept here; of the log it covers the head and the count.
+    #[cfg(test)]
     pub(crate) fn digest(&self) -> [u8; 32] {
         self.contents.digest()
     }

@@ -269,9 +269,14 @@ impl Store {
     }
 
     /// Asks for a setting, or makes one, and returns what it is then.
+    /// Runs the pragma to its end: some do a part of their work, and may fail at it, after they have given their answer.
     fn setting(&self, pragma: &str) -> Result<String, HistoryError> {
-        let found = self.db.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0));
-        Ok(match found.map_err(|err| self.read_error(err))? {
+        let found = || {
+            let mut statement = self.db.prepare(&format!("PRAGMA {pragma}"))?;
+            let answers: Vec<Value> = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+            answers.into_iter().next().ok_or(rusqlite::Error::QueryReturnedNoRows)
+        };
+        Ok(match found().map_err(|err| self.read_error(err))? {
             Value::Text(text) => text,
             Value::Integer(number) => number.to_string(),
             other => format!("{other:?}"),

@@ -54,6 +54,9 @@ pub(crate) enum TickError {
     /// The TPM does not say what the counter is, so whether it ticked is not known yet.
     #[error("the TPM does not answer: asked again later")]
     Unanswered(#[source] TpmError),
+    /// The record could not be written where it stands, so there was no tick.
+    #[error("the record of the lease could not be written now: free the disk; asked again later")]
+    Unready(#[source] StateError),
     /// The counter has ticked, and the record of it is not known to be on the disk.
     #[error("the record of the lease cannot be written")]
     Unwritten(#[source] StateError),
@@ -63,7 +66,7 @@ impl TickError {
     /// Why the vault must sign nothing more; `None` when it signs on up to where its lease reaches, and tries again.
     pub(crate) fn closes(&self) -> Option<ClosedId> {
         match self {
-            Self::Ahead { .. } | Self::NotTicked { .. } | Self::Unanswered(_) => None,
+            Self::Ahead { .. } | Self::NotTicked { .. } | Self::Unanswered(_) | Self::Unready(_) => None,
             Self::Replaced { .. } => Some(ClosedId::TpmReplaced),
             Self::Reset | Self::RolledBack { .. } => Some(ClosedId::TpmRolledBack),
             Self::Unwritten(_) => Some(ClosedId::HistoryUnusable),

@@ -85,6 +85,8 @@ impl Lease {
         place: &Place<'_>,
         present: &Present,
     ) -> Result<(), TickError> {
+        // A tick whose record cannot be written costs a lease, and two of them make the disk look like an older copy.
+        record::write_again(disk).map_err(TickError::Unready)?;
         self.counter.tick(tpm, place, present.now)?;
         let counter = self.counter.value();
         let source = self.terms.highest_source(counter, present.seen, present.signed_source);
