@@ -59,6 +59,11 @@ impl Connection {
         self.deadline
     }
 
+    /// Moves the deadline: for so long nobody looked at this connection.
+    pub(crate) fn put_off(&mut self, busy: Duration) {
+        self.deadline = self.deadline.map(|deadline| deadline + busy);
+    }
+
     /// When it last carried a byte.
     pub(crate) fn active(&self) -> Instant {
         self.active

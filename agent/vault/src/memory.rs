@@ -120,16 +120,15 @@ impl Drop for LockedMemory {
     }
 }
 
-/// Overwrites the part of the stack below the caller, where the ciphers and the hash leave copies of what they worked on.
+/// Overwrites the part of the stack below the caller, where ciphers, hashes and moves leave copies of what they worked on.
 #[inline(never)]
 pub(crate) fn wipe_stack() {
-    let mut below = [0xa5u8; STACK_WIPED];
-    std::hint::black_box(&mut below).zeroize();
+    std::hint::black_box(&mut [0u8; STACK_WIPED]);
 }
 
 const PROTECTION: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE);
 /// Several times what the deepest of these calls needs; a small part of the 8 MiB of a main thread.
-const STACK_WIPED: usize = 64 * 1024;
+const STACK_WIPED: usize = 128 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -146,6 +145,27 @@ mod tests {
         assert_eq!(memory.bytes(), [0; 100]);
         memory.bytes_mut()[99] = 7;
         assert_eq!(memory.bytes()[99], 7);
+    }
+
+    /// Leaves a pattern in a frame that is gone when this returns; gives where it was.
+    #[inline(never)]
+    fn leave_behind() -> u64 {
+        // Its start lies deeper than the calls reach that look at it.
+        let mut left = [0x5cu8; 32 * 1024];
+        std::hint::black_box(&mut left).as_ptr() as u64
+    }
+
+    #[test]
+    fn frames_that_are_gone_are_overwritten() {
+        let memory = File::open("/proc/self/mem").unwrap();
+        let mut seen = [0; 64];
+        let at = leave_behind();
+        // Not through a pointer: nobody may look at a frame that is gone but the kernel.
+        memory.read_exact_at(&mut seen, at).unwrap();
+        assert_eq!(seen, [0x5c; 64], "the frame was used again, or this shows nothing");
+        wipe_stack();
+        memory.read_exact_at(&mut seen, at).unwrap();
+        assert_ne!(seen, [0x5c; 64]);
     }
 
     #[test]

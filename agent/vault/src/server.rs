@@ -10,6 +10,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use holdfast_vault_client::codec::CodecError;
 use holdfast_vault_client::{Request, Response};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -17,6 +18,7 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::geteuid;
 
 use crate::connection::{Connection, Progress, malformed};
+use crate::memory::wipe_stack;
 use crate::vault::Upkeep;
 
 /// What stands behind the socket.
@@ -101,25 +103,30 @@ impl Server {
         let mut door = Door::default();
         let mut upkeep = Instant::now();
         loop {
-            let now = Instant::now();
-            if now >= upkeep {
-                match service.maintain() {
+            let began = Instant::now();
+            if began >= upkeep {
+                let due = service.maintain();
+                wipe_stack();
+                match due {
                     Upkeep::Again(pause) => upkeep = Instant::now() + pause,
                     Upkeep::Exit => return Ok(Ended::GaveUp),
                 }
+                put_off(&mut connections, began.elapsed());
             }
+            let now = Instant::now();
             hang_up_on_the_late(&mut connections, now);
             let wait = rate.wait(now);
             let deadlines = connections.iter().filter_map(Connection::deadline);
             let wake = deadlines
-                .map(|deadline| deadline - now)
+                .map(|deadline| deadline.saturating_duration_since(now))
                 .chain(wait)
+                .chain(door.wait(now))
                 .chain([upkeep.saturating_duration_since(now)])
                 .min();
             // A client over the rate is not even looked at: one that hung up would wake the loop all the time.
             let watched: Vec<_> =
                 connections.iter().map(|connection| wait.is_none() || connection.is_answering()).collect();
-            let ready = self.poll(stop, &connections, &watched, wake)?;
+            let ready = self.poll(stop, door.wait(now).is_none(), &connections, &watched, wake)?;
             let now = Instant::now();
             if ready.stop {
                 return Ok(Ended::Asked);
@@ -128,8 +135,9 @@ impl Server {
             connections.retain_mut(|connection| {
                 !looked_at.next().unwrap_or(false) || turn(connection, &mut rate, service, now)
             });
+            put_off(&mut connections, now.elapsed());
             if ready.listener {
-                self.accept(&mut connections, &mut door, now);
+                self.accept(&mut connections, &mut door, Instant::now());
             }
         }
     }
@@ -138,11 +146,13 @@ impl Server {
     fn poll(
         &self,
         stop: BorrowedFd<'_>,
+        is_open: bool,
         connections: &[Connection],
         watched: &[bool],
         wake: Option<Duration>,
     ) -> Result<Ready, ServerError> {
-        let mut fds = vec![PollFd::new(stop, PollFlags::POLLIN), PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
+        let at_door = if is_open { PollFlags::POLLIN } else { PollFlags::empty() };
+        let mut fds = vec![PollFd::new(stop, PollFlags::POLLIN), PollFd::new(self.listener.as_fd(), at_door)];
         for (connection, _) in connections.iter().zip(watched).filter(|(_, watched)| **watched) {
             let interest = if connection.is_answering() { PollFlags::POLLOUT } else { PollFlags::POLLIN };
             fds.push(PollFd::new(connection.stream().as_fd(), interest));
@@ -182,9 +192,14 @@ impl Server {
                 connections.push(connection);
             }
             Ok(None) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) if door.turned_away() => tracing::warn!(%error, "cannot accept a connection"),
-            Err(_) => {}
+            // The client is gone again, or a signal came between.
+            Err(error) if PASSING.contains(&error.kind()) => {}
+            Err(error) => {
+                door.shut(now);
+                if door.turned_away() {
+                    tracing::warn!(%error, "cannot accept a connection");
+                }
+            }
         }
     }
 }
@@ -195,6 +210,11 @@ impl Drop for Server {
             tracing::warn!(%error, path = %self.path.display(), "cannot remove the socket");
         }
     }
+}
+
+/// The time in which the vault did something else is no delay of a client.
+fn put_off(connections: &mut [Connection], busy: Duration) {
+    connections.iter_mut().for_each(|connection| connection.put_off(busy));
 }
 
 fn hang_up_on_the_late(connections: &mut Vec<Connection>, now: Instant) {
@@ -215,14 +235,23 @@ fn turn(connection: &mut Connection, rate: &mut Rate, service: &mut dyn Service,
         Progress::Waiting => true,
         Progress::Frame(frame) => {
             rate.spend(now);
-            let response = match frame {
-                Ok(request) => service.answer(request),
-                Err(error) => malformed(&error),
-            };
-            // The answer may have taken a while, which is not the client's fault.
-            !matches!(connection.respond(&response, Instant::now()), Progress::Ended)
+            let goes_on = answer(connection, frame, service);
+            // The identity key, and what an order brings, went through frames that are gone by now.
+            wipe_stack();
+            goes_on
         }
     }
+}
+
+/// Apart, so that all of its frames lie below the caller's, which overwrites them.
+#[inline(never)]
+fn answer(connection: &mut Connection, frame: Result<Request, CodecError>, service: &mut dyn Service) -> bool {
+    let response = match frame {
+        Ok(request) => service.answer(request),
+        Err(error) => malformed(&error),
+    };
+    // The answer may have taken a while, which is not the client's fault.
+    !matches!(connection.respond(&response, Instant::now()), Progress::Ended)
 }
 
 /// Removes the socket that a vault left that did not end well.
@@ -241,13 +270,25 @@ fn make_way(path: &Path) -> Result<(), ServerError> {
     fs::remove_file(path).map_err(|err| ServerError::Listen { path: path.to_owned(), err })
 }
 
-/// Counts who did not come in: any user may knock, so each may not cost a line of the log.
+/// Counts who did not come in: any user may knock, so each may not cost a line of the log. It stays shut for a while when
+/// the system lets nobody in: the knock stays, and would wake the loop all the time.
 #[derive(Default)]
 struct Door {
     turned_away: u64,
+    shut_until: Option<Instant>,
 }
 
 impl Door {
+    fn shut(&mut self, now: Instant) {
+        self.shut_until = Some(now + DOOR_SHUT);
+    }
+
+    /// How long it stays shut; `None` when it is open.
+    fn wait(&mut self, now: Instant) -> Option<Duration> {
+        self.shut_until = self.shut_until.filter(|until| now < *until);
+        self.shut_until.map(|until| until - now)
+    }
+
     /// Counts one more, and says whether that is worth a line: each time that their number has doubled.
     fn turned_away(&mut self) -> bool {
         self.turned_away = self.turned_away.saturating_add(1);
@@ -290,10 +331,15 @@ impl Rate {
 
 /// The daemon's, one that it opens anew while the old one is not yet gone, and two for whoever looks at the status.
 const CONNECTIONS_MAX: usize = 4;
-/// A slot has a handful of requests; a vault that just started gets a few dozen.
+/// A slot has about ten requests: attestations, aggregates, sync messages, contributions, both kinds of selection, randao and
+/// a block, some of them for two slots at once. A daemon that just started asks a few dozen.
 const RATE_BURST: u32 = 64;
-/// 50 a second.
+/// 50 a second, whatever the number of validators: a request is a batch of up to a thousand of them.
 const RATE_PERIOD: Duration = Duration::from_millis(20);
+/// After the system let nobody in: it has no descriptors or no memory left.
+const DOOR_SHUT: Duration = Duration::from_secs(1);
+const PASSING: [io::ErrorKind; 3] =
+    [io::ErrorKind::ConnectionAborted, io::ErrorKind::Interrupted, io::ErrorKind::WouldBlock];
 
 #[cfg(test)]
 mod tests;

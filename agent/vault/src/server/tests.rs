@@ -16,12 +16,15 @@ struct Running {
     path: PathBuf,
     stop: Option<PipeWriter>,
     served: Arc<AtomicUsize>,
+    upkeeps: Arc<AtomicUsize>,
     thread: Option<JoinHandle<Result<Ended, ServerError>>>,
 }
 
-/// Knows one answer, counts what it is asked.
+/// Knows one answer, counts what it is asked and how often it looks after itself.
 struct Counting {
     served: Arc<AtomicUsize>,
+    upkeeps: Arc<AtomicUsize>,
+    pause: Duration,
 }
 
 impl Service for Counting {
@@ -34,20 +37,26 @@ impl Service for Counting {
     }
 
     fn maintain(&mut self) -> Upkeep {
-        Upkeep::Again(Duration::from_secs(60))
+        self.upkeeps.fetch_add(1, Ordering::Relaxed);
+        Upkeep::Again(self.pause)
     }
 }
 
 impl Running {
     fn start(allowed_uid: u32) -> Self {
+        Self::start_with(allowed_uid, Duration::from_secs(60))
+    }
+
+    fn start_with(allowed_uid: u32, pause: Duration) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vault.sock");
         let server = Server::listen(&path, allowed_uid).unwrap();
         let (stopped, stop) = io::pipe().unwrap();
         let served = Arc::new(AtomicUsize::new(0));
-        let counter = served.clone();
-        let thread = thread::spawn(move || server.serve(stopped.as_fd(), &mut Counting { served: counter }));
-        Self { _folder: folder, path, stop: Some(stop), served, thread: Some(thread) }
+        let upkeeps = Arc::new(AtomicUsize::new(0));
+        let mut service = Counting { served: served.clone(), upkeeps: upkeeps.clone(), pause };
+        let thread = thread::spawn(move || server.serve(stopped.as_fd(), &mut service));
+        Self { _folder: folder, path, stop: Some(stop), served, upkeeps, thread: Some(thread) }
     }
 
     fn own() -> Self {
@@ -212,4 +221,76 @@ fn clients_that_ask_and_hang_up_do_not_pass_the_rate() {
     running.is_served();
     assert!(running.served.load(Ordering::Relaxed) <= usize::try_from(RATE_BURST).unwrap() + 9);
     running.stop();
+}
+
+/// Every place is always ready: upkeep that is due comes in between all the same.
+#[test]
+fn a_flood_does_not_keep_the_service_from_its_upkeep() {
+    let running = Running::start_with(geteuid().as_raw(), Duration::ZERO);
+    let request = codec::encode_request(&Request::IdentityKey).unwrap();
+    let flood: Vec<_> = (0..CONNECTIONS_MAX)
+        .map(|_| {
+            let mut client = UnixStream::connect(&running.path).unwrap();
+            client.write_all(&request.repeat(8)).unwrap();
+            client
+        })
+        .collect();
+    for mut client in flood {
+        let mut answers = vec![0; 8 * (codec::HEADER_LEN + 1 + 32)];
+        client.read_exact(&mut answers).unwrap();
+    }
+    let (served, upkeeps) = (running.served.load(Ordering::Relaxed), running.upkeeps.load(Ordering::Relaxed));
+    assert_eq!(served, 8 * CONNECTIONS_MAX);
+    assert!(upkeeps >= 8, "more than one request of a place between two upkeeps: {upkeeps} for {served} requests");
+    running.stop();
+}
+
+/// A lease that catches up is always due.
+#[test]
+fn upkeep_that_never_ends_does_not_keep_requests_waiting() {
+    let running = Running::start_with(geteuid().as_raw(), Duration::ZERO);
+    running.is_served();
+    let before = running.upkeeps.load(Ordering::Relaxed);
+    let mut client = Client::connect(&running.path).unwrap();
+    for _ in 0..10 {
+        assert_eq!(client.identity_key().unwrap().0, [7; 32]);
+    }
+    assert!(running.upkeeps.load(Ordering::Relaxed) >= before + 10, "upkeep waits for requests");
+    running.stop();
+}
+
+#[test]
+fn what_the_vault_did_meanwhile_is_no_delay_of_the_client() {
+    let now = Instant::now();
+    let (mut client, served) = UnixStream::pair().unwrap();
+    let mut connections = vec![Connection::new(served, now).unwrap()];
+    client.write_all(&[0]).unwrap();
+    assert!(matches!(connections[0].advance(now), Progress::Waiting));
+    put_off(&mut connections, Duration::from_secs(5));
+    hang_up_on_the_late(&mut connections, now + Duration::from_secs(6));
+    assert_eq!(connections.len(), 1);
+    hang_up_on_the_late(&mut connections, now + Duration::from_secs(8));
+    assert_eq!(connections.len(), 0);
+}
+
+/// The knock of a client that cannot be let in stays, and would wake the loop without end.
+#[test]
+fn the_door_stays_shut_for_a_while_when_the_system_lets_nobody_in() {
+    let now = Instant::now();
+    let mut door = Door::default();
+    assert_eq!(door.wait(now), None);
+    door.shut(now);
+    assert_eq!(door.wait(now), Some(DOOR_SHUT));
+    assert_eq!(door.wait(now + DOOR_SHUT), None);
+
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::listen(&folder.path().join("s"), geteuid().as_raw()).unwrap();
+    let _knocks = UnixStream::connect(folder.path().join("s")).unwrap();
+    let (stopped, _stop) = io::pipe().unwrap();
+    let knocked = |is_open| {
+        let ready = server.poll(stopped.as_fd(), is_open, &[], &[], Some(Duration::ZERO)).unwrap();
+        ready.listener
+    };
+    assert!(knocked(true));
+    assert!(!knocked(false), "a shut door wakes the loop");
 }
