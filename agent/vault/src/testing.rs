@@ -59,13 +59,17 @@ pub(crate) struct SetClock {
 }
 
 impl SetClock {
+    pub(crate) fn set(&self, now: Millis) {
+        self.now_ms.set(now.0);
+    }
+
     /// The first moment of an epoch.
     pub(crate) fn set_epoch(&self, epoch: u64) {
-        self.now_ms.set(chain().slot_start(chain().first_slot(Epoch(epoch))).0);
+        self.set(chain().slot_start(chain().first_slot(Epoch(epoch))));
     }
 
     pub(crate) fn set_slot(&self, slot: u64) {
-        self.now_ms.set(chain().slot_start(Slot(slot)).0);
+        self.set(chain().slot_start(Slot(slot)));
     }
 
     pub(crate) fn pass(&self, span: Duration) {

@@ -53,8 +53,8 @@ pub struct Vault {
     pub(crate) machine: Machine,
     pub(crate) box_name: BoxName,
     pub(crate) desk: Desk,
-    /// The one-time key that was handed out last.
-    pub(crate) import_key: Option<ImportSecret>,
+    /// The one-time key that was handed out last; boxed, or taking it would leave its bytes here.
+    pub(crate) import_key: Option<Box<ImportSecret>>,
     /// What the image that runs measured to; `None` when the TPM did not say.
     image: Option<PolicyDigest>,
     pub(crate) standing: Standing,
