@@ -400,8 +400,23 @@ fn it_does_not_run_ahead_of_time() {
 }
 
 #[test]
-fn a_record_that_cannot_be_written_closes_and_the_lease_reaches_no_further() {
+fn a_disk_that_takes_nothing_is_noticed_before_the_tick() {
     for cut in 0..3 {
+        let mut it = Box::new();
+        let mut lease = it.begin().unwrap();
+        it.disk.writes_left.set(Some(cut));
+        let err = it.renew(&mut lease).unwrap_err();
+        assert_eq!((err.closes(), it.counter().unwrap().value()), (None, 17), "cut {cut}: {err}");
+        it.disk.writes_left.set(None);
+        it.renew(&mut lease).unwrap();
+        assert_eq!(lease.counter(), 18);
+    }
+}
+
+#[test]
+fn a_record_that_cannot_be_written_closes_and_the_lease_reaches_no_further() {
+    // The first three steps write what is there once more.
+    for cut in 3..6 {
         let mut it = Box::new();
         let mut lease = it.begin().unwrap();
         it.disk.writes_left.set(Some(cut));
