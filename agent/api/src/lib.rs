@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use holdfast_types::{Mode, Slot};
+use holdfast_types::{Epoch, Mode, Slot};
 use serde::{Deserialize, Serialize};
 
 /// Answers `GET /v1/status`.
@@ -21,8 +21,42 @@ pub struct Status {
     pub validators: usize,
     /// The cluster's operators, ourselves included.
     pub peers: Vec<PeerStatus>,
+    /// What the vault said last; absent while it does not answer.
+    pub vault: Option<VaultSummary>,
     /// The assembly path of the BLS library.
     pub bls_path: String,
+}
+
+/// What the vault says about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultSummary {
+    /// What the seal means on this machine: `A`, `B` or `C`.
+    pub tier: String,
+    /// Until when it may sign; absent while it holds no lease.
+    pub lease: Option<Lease>,
+    /// Why it signs nothing at present, if so.
+    pub closed: Option<VaultClosed>,
+}
+
+/// Until when the vault may sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lease {
+    /// The value of the TPM's counter.
+    pub counter: u64,
+    /// The last epoch that may be signed at that value.
+    pub last_epoch: Epoch,
+}
+
+/// Why the vault signs nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultClosed {
+    /// The reason's stable name.
+    pub id: String,
+    /// State, reason and remedy in one sentence.
+    pub reason: String,
 }
 
 /// One operator as this node sees it.
@@ -65,6 +99,8 @@ pub struct DutyRecord {
     pub decided_round: Option<u64>,
     /// When it was decided, in ms after the duty's start.
     pub decided_ms: Option<i64>,
+    /// Why our vault was not asked yet, or never, after it was decided what to sign.
+    pub withheld: Option<String>,
     /// How many partial signatures our vault made.
     pub signed: usize,
     /// Why the vault refused others.

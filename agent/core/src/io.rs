@@ -74,8 +74,8 @@ pub enum Input {
         /// Whether it was taken; says nothing about inclusion.
         result: Result<(), BeaconFailure>,
     },
-    /// The vault is open for signing, or is not, with the reason.
-    Vault(Result<(), VaultFailure>),
+    /// Whether the vault signs changed, or why it does not.
+    Vault(VaultState),
     /// The operator, or the system, asked the node to finish.
     Drain,
 }
@@ -89,6 +89,17 @@ pub struct BeaconFailure(pub String);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct VaultFailure(pub String);
+
+/// Whether the vault signs. The node agrees with its peers in any case; only its own partial signatures depend on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VaultState {
+    /// It stopped for safety, and only a start anew brings it back.
+    Broken(VaultFailure),
+    /// It signs nothing for now.
+    Closed(VaultFailure),
+    /// It signs.
+    Open,
+}
 
 /// What the beacon node says about its own state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -251,6 +262,11 @@ pub enum DutyStep {
     Decided {
         /// In this round.
         round: u64,
+    },
+    /// It is decided what to sign, and our vault is not asked, for this reason so far.
+    Withheld {
+        /// In words for the operator.
+        why: String,
     },
     /// The vault signed, and refused, so many.
     Signed {

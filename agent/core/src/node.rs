@@ -101,7 +101,7 @@ impl Node {
         }
         self.readiness.update(&self.cluster, out);
         if !self.readiness.is_halted() {
-            self.ask_vault(out);
+            self.ask_vault(now, out);
         }
     }
 
@@ -352,13 +352,13 @@ impl Node {
     }
 
     /// Has the vault sign what was decided, when the mode allows it.
-    fn ask_vault(&mut self, out: &mut Vec<Effect>) {
+    fn ask_vault(&mut self, now: Millis, out: &mut Vec<Effect>) {
         let may_sign = self.readiness.may_sign(&self.cluster);
         for (duty, run) in self.runs.iter_mut().filter(|(_, run)| run.waits_for_vault()) {
             if may_sign {
                 run.ask_vault(out);
             } else {
-                self.tracker.withheld(*duty, self.readiness.reason());
+                self.tracker.withheld(&self.cluster, *duty, self.readiness.reason(), now, out);
             }
         }
     }

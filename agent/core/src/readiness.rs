@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 use holdfast_types::{Mode, OperatorIndex};
 
 use crate::alarm::Alarm;
-use crate::io::{BeaconStatus, Effect, VaultFailure};
+use crate::io::{BeaconStatus, Effect, VaultFailure, VaultState};
 use crate::setup::Cluster;
 
 /// What the mode follows from.
 #[derive(Debug)]
 pub(crate) struct Readiness {
-    vault: Result<(), VaultFailure>,
+    vault: VaultState,
     beacon: BeaconStatus,
     connected: BTreeSet<OperatorIndex>,
     draining: Draining,
@@ -31,7 +31,7 @@ enum Draining {
 impl Readiness {
     pub(crate) fn new() -> Self {
         Self {
-            vault: Err(VaultFailure("it has not answered yet".to_owned())),
+            vault: VaultState::Closed(VaultFailure("it has not answered yet".to_owned())),
             beacon: BeaconStatus::Unreachable { reason: "it has not answered yet".to_owned() },
             connected: BTreeSet::new(),
             draining: Draining::No,
@@ -56,7 +56,7 @@ impl Readiness {
         self.beacon == BeaconStatus::Synced
     }
 
-    pub(crate) fn vault(&mut self, state: Result<(), VaultFailure>) {
+    pub(crate) fn vault(&mut self, state: VaultState) {
         self.vault = state;
     }
 
@@ -102,7 +102,7 @@ impl Readiness {
 
     /// Whether the vault may be asked to sign: in mode ready, and while draining for what began before.
     pub(crate) fn may_sign(&self, cluster: &Cluster) -> bool {
-        self.halted.is_none() && self.hindrances(cluster).is_none() && self.vault.is_ok()
+        self.halted.is_none() && self.hindrances(cluster).is_none() && self.vault == VaultState::Open
     }
 
     /// Works out the mode anew, and tells when it or its reason changed.
@@ -128,8 +128,14 @@ impl Readiness {
             }
             Draining::No => {}
         }
-        if let Err(reason) = &self.vault {
-            return (Mode::Enrolled, format!("signing stopped: the vault is closed: {reason}"));
+        match &self.vault {
+            VaultState::Broken(reason) => {
+                return (Mode::Halted, format!("signing stopped for safety: the vault is closed: {reason}"));
+            }
+            VaultState::Closed(reason) => {
+                return (Mode::Enrolled, format!("signing stopped: the vault is closed: {reason}"));
+            }
+            VaultState::Open => {}
         }
         match self.hindrances(cluster) {
             Some(hindrances) => (Mode::Syncing, format!("signing stopped: {hindrances}")),
@@ -188,7 +194,7 @@ mod tests {
 
     fn ready() -> Readiness {
         let mut readiness = Readiness::new();
-        readiness.vault(Ok(()));
+        readiness.vault(VaultState::Open);
         readiness.beacon(BeaconStatus::Synced);
         for peer in 1..4 {
             readiness.peer_up(&cluster(1), OperatorIndex(peer));
@@ -200,7 +206,7 @@ mod tests {
     fn each_hindrance_is_named_in_turn() {
         let mut readiness = Readiness::new();
         assert_eq!(shown(&mut readiness).1, "signing stopped: the vault is closed: it has not answered yet");
-        readiness.vault(Ok(()));
+        readiness.vault(VaultState::Open);
         let (mode, reason) = shown(&mut readiness);
         assert_eq!(mode, Mode::Syncing);
         assert!(reason.contains("the beacon node does not answer") && reason.contains("missing: operators 1, 2, 3"));
@@ -218,6 +224,23 @@ mod tests {
             shown(&mut readiness),
             (Mode::Ready, "signing: 3 of 4 operators connected; missing: operator 3".to_owned())
         );
+    }
+
+    #[test]
+    fn the_vault_says_whether_it_waits_or_is_broken_and_is_ready_again_when_it_opens() {
+        let mut readiness = ready();
+        let why = || VaultFailure("why".to_owned());
+        for (state, mode, says) in [
+            (VaultState::Closed(why()), Mode::Enrolled, "signing stopped: the vault is closed: why"),
+            (VaultState::Broken(why()), Mode::Halted, "signing stopped for safety: the vault is closed: why"),
+        ] {
+            readiness.vault(state);
+            assert_eq!(shown(&mut readiness), (mode, says.to_owned()));
+            assert!(!readiness.may_sign(&cluster(1)));
+            readiness.vault(VaultState::Open);
+            assert_eq!(shown(&mut readiness).0, Mode::Ready);
+            assert!(readiness.may_sign(&cluster(1)));
+        }
     }
 
     #[test]

@@ -83,8 +83,19 @@ impl Tracker {
     }
 
     /// The node is not in a mode to sign, for this reason, so far.
-    pub(crate) fn withheld(&mut self, duty: DutyId, reason: &str) {
-        self.track(duty).withheld = Some(reason.to_owned());
+    pub(crate) fn withheld(
+        &mut self,
+        cluster: &Cluster,
+        duty: DutyId,
+        reason: &str,
+        now: Millis,
+        out: &mut Vec<Effect>,
+    ) {
+        let track = self.track(duty);
+        if track.withheld.as_deref() != Some(reason) {
+            track.withheld = Some(reason.to_owned());
+            tell(cluster, duty, DutyStep::Withheld { why: reason.to_owned() }, now, out);
+        }
     }
 
     pub(crate) fn signed(
@@ -309,6 +320,24 @@ mod tests {
             "too few partial signatures: 1 of the 3 needed are there for every validator; \
              missing: operators 0, 2, 3; our own was refused: double vote"
         );
+    }
+
+    #[test]
+    fn what_is_held_back_is_told_once_for_each_reason_and_in_the_report() {
+        let mut told = Vec::new();
+        let (_, why) = report(|tracker, cluster, now, _| {
+            tracker.decided(cluster, DUTY, 1, validators(2), now, &mut Vec::new());
+            for reason in ["lease", "lease", "disk"] {
+                tracker.withheld(cluster, DUTY, reason, now, &mut told);
+            }
+        })
+        .unwrap();
+        let steps = told.iter().map(|effect| match effect {
+            Effect::Duty(DutyEvent { step: DutyStep::Withheld { why }, .. }) => why.as_str(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(steps.collect::<Vec<_>>(), ["lease", "disk"]);
+        assert!(why.ends_with("missing: operators 0, 1, 2, 3; our own was held back: disk"), "{why}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use cluster_sim::{Misdeed, OPERATORS, Sim};
-use holdfast_core::io::{BeaconStatus, Input, VaultFailure};
+use holdfast_core::io::{BeaconStatus, Input, VaultFailure, VaultState};
 use holdfast_core::qbft::operators::Operators;
 use holdfast_types::{DutyId, Epoch, Mode, OperatorIndex, Slot};
 use holdfast_wire::qbft::{ConsensusMsg, Msg, MsgKind};
@@ -119,16 +119,48 @@ fn a_node_that_knows_no_duties_signs_what_the_others_decide() {
 fn a_closed_vault_is_asked_for_nothing_and_makes_up_for_it_when_it_opens() {
     let mut sim = Sim::new(16, 4);
     sim.run_to_slot(8);
-    sim.input(0, Input::Vault(Err(VaultFailure("the lease ran out".to_owned()))));
+    sim.input(0, closed_vault());
     assert_eq!(sim.node(0).mode(), Mode::Enrolled);
     assert_eq!(sim.node(0).reason(), "signing stopped: the vault is closed: the lease ran out");
     let before = sim.operators[0].vault.count();
     sim.run_to_slot(16);
     assert_eq!(sim.operators[0].vault.count(), before);
     assert_eq!(sim.lacking(8..16, &ALL), [], "it combines and submits what the others sign");
-    sim.input(0, Input::Vault(Ok(())));
+    sim.input(0, Input::Vault(VaultState::Open));
     sim.run_to_slot(17);
     assert!(sim.operators[0].vault.count() >= before + 4);
+}
+
+fn closed_vault() -> Input {
+    Input::Vault(VaultState::Closed(VaultFailure("the lease ran out".to_owned())))
+}
+
+#[test]
+fn a_node_whose_vault_is_closed_still_helps_to_decide() {
+    let mut sim = Sim::new(18, 4);
+    sim.input(0, closed_vault());
+    sim.run_to_slot(1);
+    // Now nothing is decided without node 0, and nothing is signed before its vault opens.
+    sim.kill(3);
+    sim.run_to_slot(9);
+    let expected: usize = (1..8).map(|slot| sim.chain.duties_at(Slot(slot)).len()).sum();
+    assert_ne!(expected, 0);
+    for index in [0, 1, 2] {
+        let decided: BTreeSet<u64> = sim.rounds(index).keys().map(|duty| duty.slot.0).collect();
+        let lacking = sim.lacking(1..8, &[index]);
+        assert_eq!(lacking.len(), expected, "node {index} submitted what nobody can have combined");
+        assert!(lacking.iter().all(|(slot, _)| decided.contains(&slot.0)), "node {index} decided only {decided:?}");
+    }
+    assert_eq!(sim.operators[0].vault.count(), 0);
+    let own = sim.complaints(0).join("\n");
+    let says =
+        "missing: operators 0, 3; our own was held back: signing stopped: the vault is closed: the lease ran out";
+    assert!(own.contains(says), "{own}");
+    let others = sim.complaints(1);
+    assert!(others.iter().any(|text| text.ends_with("missing: operators 0, 3")), "{others:?}");
+    sim.input(0, Input::Vault(VaultState::Open));
+    sim.run_to_slot(10);
+    assert_eq!(sim.lacking(1..8, &[0, 1, 2]), [], "what was decided meanwhile is made up for");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use holdfast_api::{DutyList, DutyRecord, PeerStatus, Status};
+use holdfast_api::{DutyList, DutyRecord, PeerStatus, Status, VaultSummary};
 use holdfast_core::io::{DutyEvent, DutyStep};
 use holdfast_types::Mode;
 
@@ -36,6 +36,12 @@ impl Board {
         self.state().status.clone()
     }
 
+    /// What the vault said last; `None` while it does not answer.
+    #[must_use]
+    pub fn vault(&self) -> Option<VaultSummary> {
+        self.state().status.vault.clone()
+    }
+
     /// What `GET /v1/duties` answers: the duties that changed after change number `after`, oldest change first.
     #[must_use]
     pub fn duties_after(&self, after: u64) -> DutyList {
@@ -49,6 +55,10 @@ impl Board {
         let mut state = self.state();
         state.status.mode = mode;
         reason.clone_into(&mut state.status.reason);
+    }
+
+    pub(crate) fn set_vault(&self, vault: Option<VaultSummary>) {
+        self.state().status.vault = vault;
     }
 
     pub(crate) fn set_cluster(&self, name: &str, validators: usize, peers: Vec<PeerStatus>) {
@@ -101,7 +111,9 @@ fn apply(record: &mut DutyRecord, event: &DutyEvent) {
             record.decided_round = Some(*round);
             record.decided_ms = Some(event.after_ms);
         }
+        DutyStep::Withheld { why } => record.withheld = Some(why.clone()),
         DutyStep::Signed { signed, refused } => {
+            record.withheld = None;
             record.signed += signed;
             record.refused.extend(refused.iter().cloned());
         }
@@ -134,6 +146,7 @@ mod tests {
             cluster: String::new(),
             validators: 0,
             peers: Vec::new(),
+            vault: None,
             bls_path: String::new(),
         })
     }
@@ -154,6 +167,16 @@ mod tests {
         assert_eq!(second.duties.len(), 1);
         assert_eq!((second.duties[0].decided_round, second.duties[0].validators), (Some(1), 2));
         assert_eq!(board.duties_after(second.next).duties, []);
+    }
+
+    #[test]
+    fn what_is_held_back_is_shown_until_it_is_signed() {
+        let board = board();
+        board.record(&event(1, DutyStep::Withheld { why: "the vault is closed".to_owned() }));
+        assert_eq!(board.duties_after(0).duties[0].withheld.as_deref(), Some("the vault is closed"));
+        board.record(&event(1, DutyStep::Signed { signed: 2, refused: Vec::new() }));
+        let duty = &board.duties_after(0).duties[0];
+        assert_eq!((duty.withheld.as_ref(), duty.signed), (None, 2));
     }
 
     #[test]

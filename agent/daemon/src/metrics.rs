@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use holdfast_api::VaultSummary;
 use holdfast_core::io::{DutyEvent, DutyStep};
 use holdfast_hal::process::ProcessReading;
 use holdfast_hal_linux::Machine;
@@ -16,6 +17,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::board::Board;
 use crate::edge::peers::{Peers, ProtocolStats};
 
 /// The steps of a duty that are timed, in seconds after the duty's start.
@@ -96,6 +98,10 @@ impl Metrics {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner).register_collector(Box::new(PeerFigures(peers)));
     }
 
+    pub(crate) fn watch_vault(&self, board: Arc<Board>) {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner).register_collector(Box::new(VaultFigures(board)));
+    }
+
     pub(crate) fn set_mode(&self, mode: Mode) {
         for each in Mode::ALL {
             self.mode.get_or_create(&ModeLabel { mode: each.name().to_owned() }).set(i64::from(each == mode));
@@ -121,7 +127,10 @@ impl Metrics {
             DutyStep::Signed { signed, .. } => ("signed", *signed),
             DutyStep::Broadcast { attestations } => ("broadcast", *attestations),
             DutyStep::Missed { validators, .. } => ("missed", *validators),
-            DutyStep::DataFetched | DutyStep::PartialsFrom { .. } | DutyStep::Combined { .. } => return,
+            DutyStep::DataFetched
+            | DutyStep::Withheld { .. }
+            | DutyStep::PartialsFrom { .. }
+            | DutyStep::Combined { .. } => return,
         };
         let label = StepLabel { duty, step: step.to_owned() };
         self.duties.get_or_create(&label).inc_by(validators as u64);
@@ -174,6 +183,38 @@ impl Collector for PeerFigures {
     }
 }
 
+/// What the vault said last. While it does not answer there are no figures: an alert is on their absence, too.
+#[derive(Debug)]
+struct VaultFigures(Arc<Board>);
+
+impl Collector for VaultFigures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let Some(VaultSummary { tier, lease, closed }) = self.0.vault() else { return Ok(()) };
+        let number = |value: u64| ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+        let mut gauges =
+            vec![("vault_open", "1 while the vault signs, 0 while it is closed", u64::from(closed.is_none()))];
+        if let Some(lease) = lease {
+            gauges.push(("vault_lease_counter", "The value of the TPM's counter that the lease is for", lease.counter));
+            gauges.push(("vault_lease_last_epoch", "The last epoch that the lease allows", lease.last_epoch.0));
+        }
+        for (name, help, value) in gauges {
+            let gauge = number(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        let named = [
+            ("vault_tier", "1 for what the seal means on this machine", "tier", Some(tier)),
+            ("vault_closed", "1 for the reason why the vault is closed", "id", closed.map(|closed| closed.id)),
+        ];
+        for (name, help, label, value) in named {
+            let Some(value) = value else { continue };
+            let gauge = number(1);
+            let mut family = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+            gauge.encode(family.encode_family(&[(label, value)])?)?;
+        }
+        Ok(())
+    }
+}
+
 /// What the daemon costs the machine, read when somebody asks. What cannot be read is left out, never shown as zero.
 #[derive(Debug)]
 struct OwnFigures(Machine);
@@ -215,7 +256,8 @@ impl fmt::Debug for Metrics {
 mod tests {
     use std::collections::BTreeSet;
 
-    use holdfast_types::{ChainSpec, DutyId, ForkVersion, LockHash, Millis, OperatorIndex, Root, Slot};
+    use holdfast_api::{Lease, VaultClosed};
+    use holdfast_types::{ChainSpec, DutyId, Epoch, ForkVersion, LockHash, Millis, OperatorIndex, Root, Slot};
     use holdfast_wire::k1::NodeKey;
     use tokio::sync::mpsc;
     use zeroize::Zeroizing;
@@ -252,10 +294,21 @@ mod tests {
         Arc::new(peers::start(config, mpsc::channel(1).0).await.unwrap())
     }
 
+    fn board() -> Arc<Board> {
+        let board = Arc::new(Board::new(crate::run::first_status()));
+        board.set_vault(Some(VaultSummary {
+            tier: "C".to_owned(),
+            lease: Some(Lease { counter: 7, last_epoch: Epoch(56) }),
+            closed: Some(VaultClosed { id: "catching-up".to_owned(), reason: "why".to_owned() }),
+        }));
+        board
+    }
+
     #[tokio::test]
     async fn every_figure_has_our_prefix_a_name_of_its_own_and_its_ending() {
         let metrics = Metrics::new("portable");
         metrics.watch_peers(peers().await);
+        metrics.watch_vault(board());
         metrics.set_mode(Mode::Syncing);
         metrics.set_mode(Mode::Ready);
         metrics.count_fault(1);
@@ -279,6 +332,11 @@ mod tests {
         );
         assert!(text.contains("holdfast_peer_connected{operator=\"1\"} 0\n"), "{text}");
         assert!(text.contains("holdfast_duty_delay_seconds_count{duty=\"attester\",step=\"decided\"} 1\n"), "{text}");
+        for vault in
+            ["open 0", "lease_counter 7", "lease_last_epoch 56", "tier{tier=\"C\"} 1", "closed{id=\"catching-up\"} 1"]
+        {
+            assert!(text.contains(&format!("\nholdfast_vault_{vault}\n")), "{vault}: {text}");
+        }
         assert!(text.ends_with("# EOF\n"), "{text}");
     }
 }

@@ -9,11 +9,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use holdfast_api::{PeerStatus, Status};
+use holdfast_api::{Lease, PeerStatus, Status, VaultClosed, VaultSummary};
 use holdfast_cluster::{Networks, VerifiedLock};
 use holdfast_core::io::{DutyEvent, DutyStep, Effect, Input, OutgoingConsensus};
 use holdfast_core::{Node, Setup, SetupError, ValidatorShares};
 use holdfast_types::{ForkVersion, LockHash, Millis, Mode, OperatorIndex, ValidatorPublic};
+use holdfast_vault_client::VaultStatus;
 use holdfast_wire::k1::{BadNodeKey, NodeKey, NodePublic};
 use holdfast_wire::protocol::Protocol;
 use holdfast_wire::qbft::ConsensusMsg;
@@ -27,7 +28,7 @@ use crate::edge::beacon::{self, Beacon, BeaconError};
 use crate::edge::bls::Pool;
 use crate::edge::http::{self, ListenError};
 use crate::edge::peers::{self, PeerEvent, Peers, PeersConfig, PeersError, Timing};
-use crate::edge::vault::{self, Opened, Vault};
+use crate::edge::vault::{self, Opened, Vault, Waiting};
 use crate::log::LogLimit;
 use crate::metrics::Metrics;
 
@@ -150,6 +151,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), R
     let lock = read_lock(&config)?;
     let board = Arc::new(Board::new(first_status()));
     let metrics = Arc::new(Metrics::new(holdfast_bls::path()));
+    metrics.watch_vault(board.clone());
     let address = http::start(config.http, board.clone(), metrics.clone()).await?;
     tracing::info!(%address, "health and metrics are served");
     tokio::pin!(stop);
@@ -162,7 +164,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), R
     Ok(())
 }
 
-fn first_status() -> Status {
+pub(crate) fn first_status() -> Status {
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         mode: Mode::Maintenance,
@@ -170,7 +172,17 @@ fn first_status() -> Status {
         cluster: String::new(),
         validators: 0,
         peers: Vec::new(),
+        vault: None,
         bls_path: holdfast_bls::path().to_owned(),
+    }
+}
+
+fn vault_summary(status: &VaultStatus) -> VaultSummary {
+    let closed = status.closed.as_ref();
+    VaultSummary {
+        tier: status.tier.to_string(),
+        lease: status.lease.map(|lease| Lease { counter: lease.counter, last_epoch: lease.last_epoch }),
+        closed: closed.map(|closed| VaultClosed { id: closed.id.to_string(), reason: closed.reason.clone() }),
     }
 }
 
@@ -181,12 +193,16 @@ async fn set_up(
     board: &Arc<Board>,
     metrics: &Arc<Metrics>,
 ) -> Result<Daemon, RunError> {
-    let waiting = |reason: &str| {
-        tracing::warn!(reason, "waiting for the vault");
-        board.set_mode(Mode::Paired, reason);
-        metrics.set_mode(Mode::Paired);
+    let waiting = |Waiting { mode, reason, .. }: &Waiting| {
+        tracing::warn!(%mode, reason, "waiting for the vault");
+        board.set_mode(*mode, reason);
+        metrics.set_mode(*mode);
     };
-    let Opened { status, identity } = vault::open(&config.vault, waiting).await;
+    let shown: vault::Shown = {
+        let board = board.clone();
+        Arc::new(move |status| board.set_vault(status.map(vault_summary)))
+    };
+    let Opened { status, identity } = vault::open(&config.vault, waiting, &shown).await;
     let held = status.lock_hash.unwrap_or_default();
     if held != lock.lock_hash() {
         return Err(RunError::OtherLock { held, configured: lock.lock_hash() });
@@ -226,7 +242,7 @@ async fn set_up(
     metrics.watch_peers(peers.clone());
     Ok(Daemon {
         beacon: beacon::start(&config.beacon_nodes, network, timing, inputs.clone())?,
-        vault: vault::start(config.vault.clone(), lock.lock_hash(), inputs.clone()),
+        vault: vault::start(config.vault.clone(), lock.lock_hash(), inputs.clone(), shown),
         pool: Pool::new(inputs),
         node,
         fault_logs: (0_u8..).zip(&keys).map(|(operator, _)| (OperatorIndex(operator), LogLimit::default())).collect(),
@@ -463,6 +479,7 @@ fn log_duty(event: &DutyEvent) {
         DutyStep::Decided { round } => tracing::info!(%duty, after_ms, round, "decided"),
         DutyStep::Broadcast { attestations } => tracing::info!(%duty, after_ms, attestations, "broadcast"),
         DutyStep::Missed { validators, why } => tracing::warn!(%duty, validators, why, "missed"),
+        DutyStep::Withheld { why } => tracing::warn!(%duty, after_ms, why, "held back"),
         DutyStep::Signed { signed, refused } if !refused.is_empty() => {
             tracing::warn!(%duty, after_ms, signed, ?refused, "the vault refused");
         }

@@ -5,6 +5,7 @@ use holdfast_wire::k1::NodeKey;
 use holdfast_wire::qbft::{Msg, MsgKind};
 
 use super::*;
+use crate::io::VaultState;
 use crate::setup::tests::setup;
 
 const NOW: Millis = Millis(1_000_000 + 40 * 12_000);
@@ -71,7 +72,7 @@ fn a_halted_node_sleeps_and_does_nothing() {
     handle(&mut node, NOW, Input::Wake);
     handle(&mut node, NOW, message(0, DutyKind::Attester, 40));
     assert_eq!((node.mode(), node.next_wake()), (Mode::Halted, None));
-    for input in [Input::Wake, Input::Vault(Ok(())), message(2, DutyKind::Attester, 40), Input::Drain] {
+    for input in [Input::Wake, Input::Vault(VaultState::Open), message(2, DutyKind::Attester, 40), Input::Drain] {
         assert!(handle(&mut node, NOW.plus(5000), input).is_empty());
     }
     assert_eq!(node.mode(), Mode::Halted);

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_bls::{ShareSecret, ValidatorSecret};
 use holdfast_core::io::{
-    AttesterDuties, BeaconFailure, BeaconStatus, DutyStep, Effect, HeadEvent, Input, VaultFailure,
+    AttesterDuties, BeaconFailure, BeaconStatus, DutyStep, Effect, HeadEvent, Input, VaultFailure, VaultState,
 };
 use holdfast_core::{Node, Setup, ValidatorShares};
 use holdfast_eth::domain::attestation_signing_root;
@@ -152,7 +152,7 @@ impl Sim {
         operator.has_data.clear();
         operator.has_head.clear();
         let up = operator.beacon.up;
-        self.input(index, Input::Vault(Ok(())));
+        self.input(index, Input::Vault(VaultState::Open));
         self.tell_beacon(index, up);
         for peer in 0..OPERATORS {
             self.connect(index, peer);

@@ -3,12 +3,13 @@
 //! The client blocks, so it lives on a thread of its own; a slow vault delays its own answers and nothing else.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_core::io::{Input, VaultFailure};
+use holdfast_core::io::{Input, VaultFailure, VaultState};
 use holdfast_eth::AttestationData;
-use holdfast_types::{DutyId, LockHash, ValidatorPublic};
-use holdfast_vault_client::{AttestationToSign, Client, ClientError, Closed, IdentityKey, VaultStatus};
+use holdfast_types::{DutyId, LockHash, Mode, ValidatorPublic};
+use holdfast_vault_client::{AttestationToSign, Client, ClientError, Closed, ClosedId, IdentityKey, VaultStatus};
 use tokio::sync::mpsc;
 
 /// Batches that may wait for the vault: one a slot is usual, and older ones than these would come too late anyway.
@@ -42,41 +43,77 @@ pub struct Opened {
     pub identity: IdentityKey,
 }
 
-/// Waits until a vault answers and holds shares; `waiting` is told why it still waits, once for each reason.
-pub async fn open(path: &Path, waiting: impl Fn(&str)) -> Opened {
-    let mut told = String::new();
+/// Why the daemon cannot start its edges yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// What the box is in meanwhile.
+    pub mode: Mode,
+    /// State, reason and remedy in words.
+    pub reason: String,
+}
+
+/// Whoever shows what the vault says about itself; `None` when it does not answer.
+pub type Shown = Arc<dyn Fn(Option<&VaultStatus>) + Send + Sync>;
+
+/// Waits until a vault answers and holds shares, whether it signs at present or not: the node agrees with its peers also
+/// while it does not. `waiting` is told why it still waits, once for each reason.
+pub async fn open(path: &Path, waiting: impl Fn(&Waiting), shown: &Shown) -> Opened {
+    let mut told: Option<Waiting> = None;
     loop {
-        let path = path.to_owned();
-        let answer = tokio::task::spawn_blocking(move || try_open(&path)).await;
+        let (path, shown) = (path.to_owned(), shown.clone());
+        let answer = tokio::task::spawn_blocking(move || try_open(&path, &shown)).await;
         let reason = match answer {
             Ok(Ok(opened)) => return opened,
-            Ok(Err(VaultFailure(reason))) => reason,
-            Err(panicked) => panicked.to_string(),
+            Ok(Err(reason)) => reason,
+            Err(panicked) => Waiting { mode: Mode::Paired, reason: panicked.to_string() },
         };
-        if reason != told {
+        if told.as_ref() != Some(&reason) {
             waiting(&reason);
-            told = reason;
+            told = Some(reason);
         }
         tokio::time::sleep(RETRY).await;
     }
 }
 
-fn try_open(path: &Path) -> Result<Opened, VaultFailure> {
-    let mut client = Client::connect(path).map_err(|error| in_words(&error))?;
-    let status = client.status().map_err(|error| in_words(&error))?;
-    if let Some(closed) = &status.closed {
-        return Err(signs_nothing(closed));
+fn try_open(path: &Path, shown: &Shown) -> Result<Opened, Waiting> {
+    let paired = |error: ClientError| Waiting { mode: Mode::Paired, reason: in_words(&error).0 };
+    let (mut client, status) = ask_status(path, shown).map_err(paired)?;
+    match (&status.lock_hash, &status.closed) {
+        (Some(_), _) => {}
+        (None, None) => {
+            let reason = "the vault holds no shares yet: import a cluster".to_owned();
+            return Err(Waiting { mode: Mode::Paired, reason });
+        }
+        (None, Some(closed)) => {
+            return Err(Waiting {
+                mode: mode_without_shares(closed.id),
+                reason: format!("the vault is closed: {closed}"),
+            });
+        }
     }
-    if status.lock_hash.is_none() {
-        return Err(VaultFailure("the vault holds no shares yet: import a cluster".to_owned()));
-    }
-    let identity = client.identity_key().map_err(|error| in_words(&error))?;
+    let identity = client.identity_key().map_err(paired)?;
     Ok(Opened { status, identity })
+}
+
+/// The mode of a box whose vault has no shares to show, because of this.
+const fn mode_without_shares(id: ClosedId) -> Mode {
+    match id {
+        ClosedId::HistoryUnusable => Mode::Halted,
+        ClosedId::NoShares => Mode::Paired,
+        // Only the operator gets any further: he pairs the box, approves its boot state, or replaces a part.
+        _ => Mode::Maintenance,
+    }
+}
+
+fn ask_status(path: &Path, shown: &Shown) -> Result<(Client, VaultStatus), ClientError> {
+    let asked = Client::connect(path).and_then(|mut client| client.status().map(|status| (client, status)));
+    shown(asked.as_ref().ok().map(|(_, status)| status));
+    asked
 }
 
 /// Starts the vault's thread. It ends when the last [`Vault`] is dropped.
 #[must_use]
-pub fn start(path: PathBuf, lock_hash: LockHash, inputs: mpsc::Sender<Input>) -> Vault {
+pub fn start(path: PathBuf, lock_hash: LockHash, inputs: mpsc::Sender<Input>, shown: Shown) -> Vault {
     let (batches, queue) = mpsc::channel(BATCHES_MAX);
     let vault = Vault { batches, inputs: inputs.clone() };
     tokio::task::spawn_blocking({
@@ -84,7 +121,7 @@ pub fn start(path: PathBuf, lock_hash: LockHash, inputs: mpsc::Sender<Input>) ->
         let inputs = inputs.clone();
         move || serve(&path, queue, &inputs)
     });
-    tokio::spawn(watch(path, lock_hash, inputs));
+    tokio::spawn(watch(path, lock_hash, inputs, shown));
     vault
 }
 
@@ -142,13 +179,13 @@ fn all_failed(batch: Batch, reason: &VaultFailure) -> Input {
     Input::AttestationsSigned { duty: batch.duty, results }
 }
 
-/// Tells the loop whether the vault is open, at first and whenever that changes.
-async fn watch(path: PathBuf, lock_hash: LockHash, inputs: mpsc::Sender<Input>) {
-    let mut told: Option<Result<(), VaultFailure>> = None;
+/// Tells the loop whether the vault signs, at first and whenever that changes.
+async fn watch(path: PathBuf, lock_hash: LockHash, inputs: mpsc::Sender<Input>, shown: Shown) {
+    let mut told: Option<VaultState> = None;
     while !inputs.is_closed() {
-        let path = path.clone();
-        let state = tokio::task::spawn_blocking(move || openness(&path, lock_hash)).await;
-        let state = state.unwrap_or_else(|panicked| Err(VaultFailure(panicked.to_string())));
+        let (path, shown) = (path.clone(), shown.clone());
+        let state = tokio::task::spawn_blocking(move || state_of(&path, lock_hash, &shown)).await;
+        let state = state.unwrap_or_else(|panicked| VaultState::Closed(VaultFailure(panicked.to_string())));
         if told.as_ref() != Some(&state) {
             told = Some(state.clone());
             // The loop being gone means that the node stops.
@@ -158,21 +195,26 @@ async fn watch(path: PathBuf, lock_hash: LockHash, inputs: mpsc::Sender<Input>) 
     }
 }
 
-fn openness(path: &Path, lock_hash: LockHash) -> Result<(), VaultFailure> {
-    let status = Client::connect(path).and_then(|mut client| client.status()).map_err(|error| in_words(&error))?;
-    match status {
-        VaultStatus { closed: Some(closed), .. } => Err(signs_nothing(&closed)),
-        VaultStatus { lock_hash: Some(held), .. } if held == lock_hash => Ok(()),
-        VaultStatus { lock_hash: Some(held), .. } => Err(VaultFailure(format!(
+fn state_of(path: &Path, lock_hash: LockHash, shown: &Shown) -> VaultState {
+    let closed = |reason: String| VaultState::Closed(VaultFailure(reason));
+    match ask_status(path, shown).map(|(_, status)| status) {
+        Err(error) => VaultState::Closed(in_words(&error)),
+        // How long it is closed is in its words; it is asked again in any case.
+        Ok(VaultStatus { closed: Some(because), .. }) => of_closed(&because),
+        Ok(VaultStatus { lock_hash: Some(held), .. }) if held == lock_hash => VaultState::Open,
+        Ok(VaultStatus { lock_hash: Some(held), .. }) => closed(format!(
             "it holds shares of lock {held}, this node runs lock {lock_hash}: give both the same cluster"
-        ))),
-        VaultStatus { lock_hash: None, .. } => Err(VaultFailure("it holds no shares yet: import a cluster".to_owned())),
+        )),
+        Ok(VaultStatus { lock_hash: None, .. }) => closed("it holds no shares yet: import a cluster".to_owned()),
     }
 }
 
-/// Whether it is closed for good or only until its lease allows more is in its words; either way it is asked again.
-fn signs_nothing(closed: &Closed) -> VaultFailure {
-    VaultFailure(format!("the vault signs nothing: {closed}"))
+fn of_closed(closed: &Closed) -> VaultState {
+    let reason = VaultFailure(closed.to_string());
+    match closed.id {
+        ClosedId::HistoryUnusable => VaultState::Broken(reason),
+        _ => VaultState::Closed(reason),
+    }
 }
 
 /// An error and its causes in one line.

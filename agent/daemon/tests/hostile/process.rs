@@ -5,8 +5,8 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command as StdCommand, Output, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -294,6 +294,14 @@ fn status(request: &Request, change: impl Fn(&mut VaultStatus)) -> Option<Respon
     response
 }
 
+/// What a vault answers that has no shares to show.
+fn without_shares(request: &Request, id: Option<ClosedId>) -> Option<Response> {
+    status(request, |status| {
+        status.lock_hash = None;
+        status.closed = id.and_then(closed);
+    })
+}
+
 /// Beacon nodes that are of no use, and what the daemon says of each.
 fn useless() -> [(Reply, &'static str); 4] {
     [
@@ -320,45 +328,59 @@ async fn without_a_vault_it_lives_says_why_it_is_not_ready_and_ends_well() {
 #[tokio::test]
 async fn a_vault_that_is_of_no_use_is_the_reason_and_holds_up_no_end() {
     type Answer = fn(&Request) -> Option<Response>;
-    let vaults: [(Answer, &str); 4] = [
-        (|_| None, "did not answer within"),
+    let vaults: [(Answer, &str); 5] = [
+        (|_| None, "paired: the vault at "),
         (
-            |asked| status(asked, |status| status.closed = closed(ClosedId::HistoryLost)),
-            "signs nothing: history-lost: see",
+            |asked| without_shares(asked, Some(ClosedId::OtherMachine)),
+            "maintenance: the vault is closed: other-machine: see above",
         ),
         (
-            |asked| status(asked, |status| status.closed = closed(ClosedId::LeaseAhead)),
-            "signs nothing: lease-ahead: see",
+            |asked| without_shares(asked, Some(ClosedId::HistoryUnusable)),
+            "halted: the vault is closed: history-unusable: see above",
         ),
-        (|asked| status(asked, |status| status.lock_hash = None), "holds no shares yet: import a cluster"),
+        (|asked| without_shares(asked, Some(ClosedId::NoShares)), "paired: the vault is closed: no-shares: see above"),
+        (|asked| without_shares(asked, None), "paired: the vault holds no shares yet: import a cluster"),
     ];
     let checks = vaults.map(async |(answer, says)| {
         let dir = folder(&config("http://127.0.0.1:1"));
         vault(dir.path(), answer);
         let mut daemon = Daemon::start(dir).await;
-        daemon.logs(says).await;
-        daemon.is_not_ready(|text| text.starts_with("paired: ") && text.contains(says)).await;
+        daemon.logs("waiting for the vault").await;
+        daemon.is_not_ready(|text| text.starts_with(says)).await;
         daemon.ends_well().await;
     });
     futures::future::join_all(checks).await;
 }
 
 #[tokio::test]
-async fn a_vault_that_waits_for_its_lease_is_asked_until_it_opens_and_is_named_when_it_closes_again() {
+async fn while_the_vault_is_closed_peers_are_joined_and_its_reason_is_named_until_it_opens() {
     let node = FakeNode::start(fake_node::good).await;
     let dir = folder(&config(node.url().as_str()));
-    let is_closed = Arc::new(AtomicBool::new(true));
-    let closes = is_closed.clone();
+    let now = Arc::new(Mutex::new(Some(ClosedId::LeaseUnclean)));
+    let is = now.clone();
     vault(dir.path(), move |asked| {
-        let id = closes.load(Ordering::Relaxed).then_some(ClosedId::LeaseUnclean);
+        let id = *is.lock().unwrap();
         status(asked, |status| status.closed = id.and_then(closed))
     });
     let mut daemon = Daemon::start(dir).await;
-    daemon.is_not_ready(|text| text.starts_with("paired: the vault signs nothing: lease-unclean: see above")).await;
-    is_closed.store(false, Ordering::Relaxed);
-    daemon.is_not_ready(|text| !text.contains("lease-unclean") && text.contains("missing: operators")).await;
-    is_closed.store(true, Ordering::Relaxed);
-    daemon.is_not_ready(|text| text.contains("the vault signs nothing: lease-unclean: see above")).await;
+    for (id, says) in [
+        (Some(ClosedId::LeaseUnclean), "enrolled: signing stopped: the vault is closed: lease-unclean: see above"),
+        (None, "syncing: signing stopped: "),
+        (
+            Some(ClosedId::HistoryUnusable),
+            "halted: signing stopped for safety: the vault is closed: history-unusable: ",
+        ),
+        (None, "syncing: signing stopped: "),
+        (Some(ClosedId::HistoryLost), "enrolled: signing stopped: the vault is closed: history-lost: see above"),
+    ] {
+        *now.lock().unwrap() = id;
+        daemon.is_not_ready(|text| text.starts_with(says)).await;
+        let (_, metrics) = daemon.get("/metrics").await;
+        assert!(metrics.contains("holdfast_peer_connected{operator=\"1\"} 0"), "no peer is looked for: {metrics}");
+        let expected = id.map(|id| json!({ "id": id.name(), "reason": "see above" }));
+        let shown: Value = serde_json::from_str(&daemon.get("/v1/status").await.1).unwrap();
+        assert_eq!(shown["vault"], json!({ "tier": "C", "lease": null, "closed": expected }));
+    }
     daemon.ends_well().await;
 }
 
