@@ -1,6 +1,8 @@
 //! What the box holds: `Identity`, `Import`, `ImportHistory`, `Retire`, and the two signatures that only an order gets:
 //! `Exit` and `Register`.
 
+use std::collections::BTreeSet;
+
 use holdfast_eth::BuilderRegistration;
 use holdfast_evidence::order::history_digest;
 use holdfast_evidence::{HistoryClaim, IdentityOrder, ImportOrder};
@@ -115,13 +117,18 @@ impl Vault {
     fn marks_of(&self, import: &ImportOrder) -> Result<Vec<ValidatorMarks>, Refusal> {
         let present = self.present(self.now())?;
         let owned = self.standing.owned().ok_or(Refusal::NotOwned)?;
-        let first = match import.history {
+        // Of whom it is known here that they signed, that they never did is not believed.
+        let signed: BTreeSet<_> = owned.history.page(None, usize::MAX).iter().map(|marks| marks.validator).collect();
+        let believed = |validator: &ValidatorPublic| never_leased(owned) && !signed.contains(validator);
+        let (first, unknown): (_, Vec<_>) = match import.history {
             HistoryClaim::Imported(_) => return Ok(Vec::new()),
-            HistoryClaim::NeverSigned if never_leased(owned) => return Ok(Vec::new()),
-            HistoryClaim::NeverSigned => Epoch(present.0.saturating_add(2)),
+            HistoryClaim::NeverSigned => {
+                let unknown = import.validators.iter().filter(|validator| !believed(validator)).collect();
+                (Epoch(present.0.saturating_add(2)), unknown)
+            }
             HistoryClaim::Lost { first } => {
                 self.check_first_epoch(first)?;
-                first
+                (first, import.validators.iter().collect())
             }
         };
         let network = owned.network().ok_or(Refusal::Network(NO_NETWORK))?;
@@ -130,11 +137,7 @@ impl Vault {
         // No source of an earlier vote is above the present epoch.
         let attestation = Some(AttestationMark { source: present, target: barred, root: None });
         let block = Some(BlockMark { slot, root: None });
-        Ok(import
-            .validators
-            .iter()
-            .map(|validator| ValidatorMarks { validator: *validator, attestation, block })
-            .collect())
+        Ok(unknown.into_iter().map(|validator| ValidatorMarks { validator: *validator, attestation, block }).collect())
     }
 
     /// Merges watermarks. Those of the far future would bar their validators until then, so they are refused.

@@ -1,5 +1,6 @@
 //! Orders to whole vaults: one of every kind, given rightly and wrongly, in every situation.
 
+mod interchange;
 mod logged;
 mod papers;
 mod signed;
