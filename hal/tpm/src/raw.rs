@@ -13,10 +13,11 @@ mod policy;
 mod session;
 
 use std::cell::Cell;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::ptr::{self, NonNull};
+use std::sync::Once;
 
 use tss_esapi::tss2_esys::{
     ESYS_CONTEXT, Esys_Finalize, Esys_Initialize, TSS2_RC, TSS2_TCTI_CONTEXT, Tss2_TctiLdr_Finalize,
@@ -53,10 +54,13 @@ impl Esys {
         let mut context = ptr::null_mut();
         // SAFETY: `tcti` was just initialised; it lives until after the context. No ABI version asks for the default.
         let code = unsafe { Esys_Initialize(&raw mut context, tcti.as_ptr(), ptr::null_mut()) };
-        made(code, context).map(|context| Self { context, tcti, lost: Cell::new(false) }).inspect_err(|_| {
+        let esys = made(code, context).map(|context| Self { context, tcti, lost: Cell::new(false) });
+        match &esys {
+            Ok(_) => KEPT_LOADED.call_once(|| keep_loaded(conf)),
             // SAFETY: no context uses the transport.
-            unsafe { finalize_tcti(&mut tcti) }
-        })
+            Err(_) => unsafe { finalize_tcti(&mut tcti) },
+        }
+        esys
     }
 
     /// Whether the connection is at its end. An answer was not whole or not genuine: the stack refuses every later call
@@ -99,6 +103,20 @@ impl fmt::Debug for Esys {
     }
 }
 
+/// Keeps the transport's library in the process, as the stack names it: one that is confined later could not load it
+/// again, and a connection that is lost could not be opened anew.
+fn keep_loaded(conf: &CStr) {
+    let name = conf.to_bytes().split(|byte| *byte == b':').next().unwrap_or_default();
+    let file = [b"libtss2-tcti-", name, b".so.0"].concat();
+    let Ok(file) = CString::new(file) else { return };
+    // SAFETY: `file` ends with a zero byte; the library is loaded already, and what this adds is never given back.
+    unsafe { dlopen(file.as_ptr(), RTLD_NOW) };
+}
+
+unsafe extern "C" {
+    fn dlopen(file: *const c_char, mode: c_int) -> *mut c_void;
+}
+
 /// # Safety
 ///
 /// The transport is initialised, and nothing uses it from now on.
@@ -115,5 +133,8 @@ fn made<T>(code: TSS2_RC, pointer: *mut T) -> Result<NonNull<T>, Code> {
     NonNull::new(pointer).ok_or(NOTHING_MADE)
 }
 
+const RTLD_NOW: c_int = 2;
+/// One process speaks to one TPM.
+static KEPT_LOADED: Once = Once::new();
 /// `TPM_RC_REFERENCE_H0` to `TPM_RC_REFERENCE_S6`: what a command names is not loaded.
 const HANDLE_GONE: RangeInclusive<u32> = 0x910..=0x91e;
