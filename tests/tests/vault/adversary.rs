@@ -25,8 +25,10 @@ use tally::Tally;
 const BESIDE: usize = 6;
 
 pub(crate) fn never_gets_a_slashable_pair(dir: &Path) -> anyhow::Result<()> {
-    let (runs, first) = (number_of("HOLDFAST_VAULT_RUNS", 60)?, number_of("HOLDFAST_VAULT_SEED", 1)?);
-    println!("  {runs} runs from seed {first} on; HOLDFAST_VAULT_RUNS and HOLDFAST_VAULT_SEED say otherwise");
+    let (runs, first) = (number_of("HOLDFAST_ADVERSARY_TPM_RUNS", 60)?, number_of("HOLDFAST_ADVERSARY_SEED", 1)?);
+    println!(
+        "  {runs} runs from seed {first} on; HOLDFAST_ADVERSARY_TPM_RUNS and HOLDFAST_ADVERSARY_SEED say otherwise"
+    );
     let (next, tally, failed) = (AtomicU64::new(first), Mutex::new(Tally::default()), Mutex::new(Vec::new()));
     let play = || {
         while failed.lock().is_ok_and(|failed| failed.is_empty()) {

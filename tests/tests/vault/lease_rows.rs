@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use holdfast_test_operator::OperatorError;
-use holdfast_tests::bus::command;
+use holdfast_tests::bus::Meddle;
+use holdfast_tests::bus::command::{self, NV_INCREMENT};
 use holdfast_types::Epoch;
 use holdfast_vault_client::{ClosedId, Rejection};
 
@@ -24,6 +25,8 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 const RECORD: &str = "lease";
 /// The history, with what SQLite has beside it.
 const HISTORY: &str = "history.sqlite";
+/// `TPM_RC_FAILURE`.
+const GENERAL_FAILURE: u32 = 0x101;
 const DAY_S: i64 = 24 * 60 * 60;
 
 /// N, clean: signs at once, exactly where it was. Far ahead of time: waits, and `NewCounter` lifts it.
@@ -245,6 +248,49 @@ fn wait_for_close(rig: &mut Rig, id: ClosedId) -> anyhow::Result<()> {
         std::thread::sleep(Duration::from_millis(20));
     }
     rig.expect_closed("after somebody else counted", id, "order NewCounter").map(drop)
+}
+
+/// While ticks fail it signs on up to where its lease reaches, and goes on when they succeed again. One whose answer was
+/// lost has succeeded: what is read back decides.
+pub(crate) fn failing_ticks(dir: &Path) -> anyhow::Result<()> {
+    let mut rig = Rig::signing(dir, Network::fast(SHORT), 2)?;
+    let lies: [(&str, bool, fn() -> Meddle); 3] = [
+        ("that say they are done", true, || answers_increments(command::done())),
+        ("that are refused", true, || answers_increments(command::refusal(GENERAL_FAILURE))),
+        ("whose answers are lost", false, || {
+            Box::new(|tpm, command| {
+                let answer = tpm.send(command).ok()?;
+                (command::code(command) != NV_INCREMENT).then_some(answer)
+            })
+        }),
+    ];
+    for (what, fails, lie) in lies {
+        rig.wait_until_open(OPEN_MAX)?;
+        rig.bus()?.meddle(lie());
+        let last = rig.last_epoch()?;
+        let present = rig.epoch().0;
+        rig.votes(&format!("before its lease ends, with ticks {what}"), 0, present - 1, present)?;
+        rig.wait_for_epoch(Epoch(last.0 + 1))?;
+        let when = format!("once its lease would have ended, with ticks {what}");
+        if fails {
+            rig.expect_closed(&when, ClosedId::CatchingUp, "")?;
+        } else {
+            rig.expect_open(&when)?;
+        }
+        rig.bus()?.pass_on();
+        rig.wait_until_open(OPEN_MAX).with_context(|| format!("after ticks {what}"))?;
+        let present = rig.epoch().0;
+        rig.votes(&format!("after ticks {what}"), 0, present - 1, present)?;
+    }
+    Ok(())
+}
+
+fn answers_increments(answer: Vec<u8>) -> Meddle {
+    Box::new(
+        move |tpm, command| {
+            if command::code(command) == NV_INCREMENT { Some(answer.clone()) } else { tpm.send(command).ok() }
+        },
+    )
 }
 
 /// Another TPM, or the same one cleared: nothing opens, and no order helps.

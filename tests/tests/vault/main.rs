@@ -15,6 +15,7 @@ mod far_future;
 mod interchange;
 mod lease_rows;
 mod life;
+mod memory;
 mod on_the_bus;
 mod orders;
 mod rig;
@@ -36,10 +37,12 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("lease_rows_unclean", lease_rows::unclean),
     ("lease_rows_older_and_damaged_records", lease_rows::older_and_damaged),
     ("lease_rows_other_counters", lease_rows::other_counters),
+    ("lease_rows_failing_ticks", lease_rows::failing_ticks),
     ("lease_rows_other_machine", lease_rows::other_machine),
     ("lease_rows_clocks", lease_rows::clocks),
     ("orders_are_refused_unless_they_count", orders::refused_unless_they_count),
     ("bus_sees_no_secret", on_the_bus::sees_no_secret),
+    ("memory_holds_secrets_in_their_room_only", memory::holds_secrets_in_their_room_only),
     ("eip3076_bounds_hold", interchange::bounds_hold),
     ("eip3076_history_outlives_shares", interchange::history_outlives_shares),
     ("far_future_is_refused", far_future::is_refused),
