@@ -62,12 +62,6 @@ pub(crate) enum PolicyFault {
         /// The register's value.
         value: [u8; 32],
     },
-    /// There is an approval, which the key that must sign it did not sign.
-    #[error("the approval of platform registers {} is not signed by its key: bring the right one", listed(.registers))]
-    Forged {
-        /// The registers.
-        registers: &'static [u8],
-    },
     /// There is no approval of any image for this board and level.
     #[error("nothing here is approved as {wanted}: boot a release for this board and of this level")]
     Unapproved {
@@ -120,12 +114,14 @@ impl<'a> Approvals<'a> {
         constants: &Constants,
         level: u64,
         present: &Registers,
+        choice: Choice,
     ) -> Result<&'a Approval, PolicyFault> {
         let wanted = approval::image_ref(&constants.board, level);
         let policy = policy::pcrs(&approval::IMAGE_REGISTERS, &present.image);
         let valid = |release: &&Approval| release.policy_ref == wanted && release.verify(&constants.release).is_ok();
-        let fitting = || self.releases.iter().filter(|release| release.policy == policy && release.policy_ref == wanted);
-        only(fitting()).or_else(|| fitting().find(valid)).ok_or_else(|| {
+        let fitting =
+            || self.releases.iter().filter(|release| release.policy == policy && release.policy_ref == wanted);
+        choice.only(fitting()).or_else(|| fitting().find(valid)).ok_or_else(|| {
             let zeros = approval::IMAGE_REGISTERS.iter().zip(&present.image).skip(1);
             if let Some((register, value)) = zeros.into_iter().find(|(_, value)| **value != [0; 32]) {
                 PolicyFault::NotZero { register: *register, value: *value }
@@ -142,21 +138,35 @@ impl<'a> Approvals<'a> {
         &self,
         constants: &Constants,
         present: &Registers,
+        choice: Choice,
     ) -> Result<&'a Approval, PolicyFault> {
         let policy = policy::pcrs(&approval::FIRMWARE_REGISTERS, &present.boot_state);
         let fitting = || {
-            let here = |approved: &&Approval| approved.policy == policy && approved.policy_ref == approval::FIRMWARE_REF;
+            let here =
+                |approved: &&Approval| approved.policy == policy && approved.policy_ref == approval::FIRMWARE_REF;
             self.firmware.iter().filter(here)
         };
         let valid = |approved: &&Approval| approved.verify(&constants.authority).is_ok();
-        only(fitting()).or_else(|| fitting().find(valid)).ok_or(PolicyFault::OtherBootState { value: present.boot_state[0] })
+        choice.only(fitting())
+            .or_else(|| fitting().find(valid))
+            .ok_or(PolicyFault::OtherBootState { value: present.boot_state[0] })
     }
 }
 
-/// The one item, if there is one: the TPM checks its signature, so we need not choose.
-fn only<'a, T>(mut items: impl Iterator<Item = &'a T>) -> Option<&'a T> {
-    let first = items.next()?;
-    items.next().is_none().then_some(first)
+/// How an approval is chosen among those that fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// The only one is taken unseen: the TPM checks its signature anyway.
+    LeftToTpm,
+    /// Only one whose signature holds. Said again after the TPM refused one, so that what is missing has its name.
+    Verified,
+}
+
+impl Choice {
+    fn only<'a>(self, mut fitting: impl Iterator<Item = &'a Approval>) -> Option<&'a Approval> {
+        let first = fitting.next().filter(|_| self == Self::LeftToTpm)?;
+        fitting.next().is_none().then_some(first)
+    }
 }
 
 /// The level of an approval for this board; `None` when it is for something else.

@@ -11,7 +11,7 @@ use holdfast_types::{P256Public, PolicyDigest, ValidatorPublic};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::approvals::{Approvals, PolicyFault, Registers};
+use super::approvals::{Approvals, Choice, PolicyFault, Registers};
 use super::constants::Constants;
 use super::counter::{GENERATION_COUNTER, TPM_TRIES, patiently};
 use super::error::SealError;
@@ -80,12 +80,12 @@ impl WrappingKey {
         approvals: &Approvals<'_>,
         file: &str,
     ) -> Result<Self, SealError> {
-        let image = unseal_half(tpm, &halves.image, &approval::IMAGE_REGISTERS, file, |registers| {
-            let approval = approvals.of_image(to.constants, to.level, registers)?;
+        let image = unseal_half(tpm, &halves.image, &approval::IMAGE_REGISTERS, file, |registers, choice| {
+            let approval = approvals.of_image(to.constants, to.level, registers, choice)?;
             Ok(to.unseal_policy(&approval::IMAGE_REGISTERS, approval, to.constants.release))
         })?;
-        let boot_state = unseal_half(tpm, &halves.boot_state, &approval::FIRMWARE_REGISTERS, file, |registers| {
-            let approval = approvals.of_boot_state(to.constants, registers)?;
+        let boot_state = unseal_half(tpm, &halves.boot_state, &approval::FIRMWARE_REGISTERS, file, |registers, choice| {
+            let approval = approvals.of_boot_state(to.constants, registers, choice)?;
             Ok(to.unseal_policy(&approval::FIRMWARE_REGISTERS, approval, to.constants.authority))
         })?;
         Ok(Self::derived(&image, &boot_state, to.constants_bytes))
@@ -175,16 +175,18 @@ fn unseal_half(
     half: &SealedBlob,
     registers: &'static [u8],
     file: &str,
-    choose: impl Fn(&Registers) -> Result<UnsealPolicy, PolicyFault>,
+    choose: impl Fn(&Registers, Choice) -> Result<UnsealPolicy, PolicyFault>,
 ) -> Result<Zeroizing<[u8; 32]>, SealError> {
     let damaged = || SealError::Damaged { file: file.to_owned(), part: format!("half for {registers:?}") };
+    let mut choice = Choice::LeftToTpm;
     for _ in 0..TPM_TRIES {
-        let policy = choose(&Registers::read(tpm)?)?;
+        let policy = choose(&Registers::read(tpm)?, choice)?;
         let secret = match patiently(|| tpm.unseal(half, &policy)) {
             Ok(secret) => secret,
             Err(TpmError::PolicyFailed { step: PolicyStep::Registers }) => continue,
             Err(TpmError::PolicyFailed { step: PolicyStep::Approval }) => {
-                return Err(PolicyFault::Forged { registers }.into());
+                choice = Choice::Verified;
+                continue;
             }
             Err(TpmError::PolicyFailed { step: PolicyStep::Counter }) => {
                 return Err(SealError::RolledBack { file: file.to_owned() });
