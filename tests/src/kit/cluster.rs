@@ -49,6 +49,8 @@ pub struct ClusterOptions {
     pub slot_seconds: u64,
     /// One-way delay between nodes, as `25ms`; puts each into a network namespace of its own.
     pub link_delay: Option<String>,
+    /// The operator whose lease lasts one epoch only, so that a short run sees it renewed.
+    pub short_lease: Option<u8>,
 }
 
 /// A cluster that is set up: every share sealed, no daemon started yet.
@@ -110,6 +112,7 @@ impl Cluster {
             let http_port = place.free_port(3620)?;
             let dir = options.dir.join(format!("node{operator}"));
             let mut node_box = NodeBox::new(operator, place, &dir, http_port)?;
+            node_box.lease_epochs = (options.short_lease == Some(operator)).then_some(1);
             node_box.start_vault()?;
             node_box.hand_over(&handover(&key_dir.join(format!("node{operator}")), &keys, &network, operator)?)?;
             boxes.push(node_box);

@@ -153,7 +153,7 @@ impl NodeBox {
         };
         let mut command = self.place.command(program("holdfast-vault")?);
         command.arg("--state").arg(self.vault_dir()).arg("--socket").arg(self.socket());
-        command.args(["--tpm", &tpm.address(), "--board", BOARD]);
+        command.args(["--tpm", &tpm.address(), "--board", BOARD, "--danger-tier-c"]);
         let release = ReleaseFiles::write(&self.dir, BOARD, 1..=1, PCR_11)?;
         command.arg("--release-key").arg(release.key).arg("--release-approvals").arg(release.approvals);
         if let Some(epochs) = self.lease_epochs {
@@ -258,12 +258,21 @@ impl NodeBox {
     /// When a process does not come up, or the vault does not say that it waits for its lease.
     pub fn start_vouched(&mut self) -> anyhow::Result<()> {
         self.start_vault()?;
+        self.vouch_disk()?;
+        self.start_daemon()
+    }
+
+    /// Vouches for the disk after a power cut.
+    ///
+    /// # Errors
+    /// When the vault does not say that it waits for its lease, or refuses.
+    pub fn vouch_disk(&self) -> anyhow::Result<()> {
         let closed = self.vault()?.status()?.closed;
         if closed.as_ref().is_none_or(|closed| closed.id != ClosedId::LeaseUnclean) {
             bail!("node {}: expected a vault that waits after the power cut, saw {closed:?}", self.operator);
         }
         self.order(Order::VouchDisk)?;
-        self.start_daemon()
+        Ok(())
     }
 
     /// Stops everything in order.

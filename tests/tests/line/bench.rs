@@ -19,6 +19,9 @@ const INCLUSION_MAX_SLOTS: u64 = 6;
 /// votes must still reach the last aggregator before the end of the slot. With two seconds a busy machine is too slow.
 const SLOT_SECONDS: u64 = 3;
 
+/// The operator whose lease is renewed in every epoch. Never one whose power is cut, which must wait long enough.
+pub(crate) const SHORT_LEASE: u8 = 1;
+
 /// Where the suite keeps its things.
 pub(crate) struct Bench {
     dir: PathBuf,
@@ -88,6 +91,7 @@ impl Running {
             validators: 64,
             slot_seconds: SLOT_SECONDS,
             link_delay: None,
+            short_lease: Some(SHORT_LEASE),
         };
         let mut cluster = Cluster::set_up(&options, |step| println!("  · {step}"))?;
         cluster.start_daemons()?;

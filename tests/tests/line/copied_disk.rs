@@ -35,7 +35,7 @@ pub(crate) fn signs_nothing(bench: &mut Bench) -> anyhow::Result<()> {
 
     copy.start_daemon()?;
     let status = copy.wait_for("waiting for its vault", Duration::from_secs(20), |status| {
-        status.mode == Mode::Paired && status.reason.contains(OTHER_TPM)
+        status.mode == Mode::Maintenance && status.reason.contains(OTHER_TPM)
     })?;
     println!("  the daemon says: {}", status.reason);
     let (code, body) = copy.get("/readyz")?;
