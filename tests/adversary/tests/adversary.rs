@@ -98,6 +98,7 @@ const RUNS: u64 = 200;
 const FLOORS: &[(&str, &str, u64)] = &[
     ("released", "attestations", 2000),
     ("released", "blocks", 150),
+    ("released", "harmless", 40),
     ("released", "verified", 100),
     ("refused", "BelowFloor", 600),
     ("refused", "DoubleVote", 300),
@@ -110,6 +111,7 @@ const FLOORS: &[(&str, &str, u64)] = &[
     ("starts", "other-machine", 15),
     ("restored", "mixed disks", 40),
     ("restored", "under the program", 40),
+    ("restored", "with a forged record", 20),
     ("restored", "whole disks", 200),
     ("program", "killed", 80),
     ("program", "stopped in order", 400),

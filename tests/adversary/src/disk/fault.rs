@@ -53,6 +53,8 @@ pub enum OpKind {
 pub struct Tally {
     /// Power cuts by the operation that they fell on, in the order of [`OpKind::ALL`].
     pub cuts: [u64; OpKind::ALL.len()],
+    /// What programs asked for, in the same order.
+    pub asked: [u64; OpKind::ALL.len()],
     /// Writes, renames and removals that were unsynced when the power went, and lost.
     pub lost: u64,
     /// Those that were unsynced and survived.
@@ -107,9 +109,16 @@ impl Tally {
         self.cuts[kind as usize]
     }
 
+    /// How often programs asked for one kind of operation.
+    #[must_use]
+    pub const fn asked_for(&self, kind: OpKind) -> u64 {
+        self.asked[kind as usize]
+    }
+
     /// Adds what another disk lived through.
     pub fn add(&mut self, other: &Self) {
         self.cuts.iter_mut().zip(other.cuts).for_each(|(mine, theirs)| *mine += theirs);
+        self.asked.iter_mut().zip(other.asked).for_each(|(mine, theirs)| *mine += theirs);
         self.lost += other.lost;
         self.kept += other.kept;
         self.torn += other.torn;

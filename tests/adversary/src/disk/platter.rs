@@ -201,6 +201,7 @@ impl Platter {
             return Err(failure(IO_ERROR));
         }
         self.ops += 1;
+        self.tally.asked[kind as usize] += 1;
         let step = self.fall(kind);
         match self.condition {
             _ if kind == OpKind::Tick => Ok(step),

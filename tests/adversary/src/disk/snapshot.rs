@@ -32,6 +32,16 @@ impl Snapshot {
         Self { files: Arc::new(files.collect()) }
     }
 
+    /// A copy in which a file has these bytes.
+    #[must_use]
+    pub fn with_file(&self, name: &str, bytes: &[u8]) -> Self {
+        let mut content = Content::default();
+        content.write(0, bytes);
+        let mut files = BTreeMap::clone(&self.files);
+        files.insert(name.into(), content);
+        Self { files: Arc::new(files) }
+    }
+
     /// Whether both hold the same files.
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {

@@ -1,5 +1,6 @@
 //! What befalls the box: cuts, kills, clocks, faults, older disks, another TPM.
 
+use holdfast_hal::tpm::{NvIndex, Tpm as _};
 use holdfast_hal_sim::{Fault as TpmFault, Operation, SimTpm};
 use holdfast_types::Millis;
 use holdfast_vault::clock::Clock as _;
@@ -164,7 +165,8 @@ impl<S: Subject> Run<'_, S> {
             }
             8..13 => self.stop(),
             13..20 => self.restore(),
-            20..22 => self.mix(),
+            20 => self.mix(),
+            21 => self.forge(),
             22..24 => self.swap(),
             24 => self.corrupt(),
             25 => return self.move_box(),
@@ -225,6 +227,22 @@ impl<S: Subject> Run<'_, S> {
         self.tampered = true;
         self.stats.count("restored", "mixed disks");
         self.events.push(Event::Mixed { of, with, files });
+    }
+
+    /// An older disk is put into the machine, its record of the lease written over to name the counter's present value.
+    fn forge(&mut self) {
+        self.go_down();
+        let number = self.any_copy();
+        let (copy, counter) = (&self.copies[number], self.tpm.counter_read(LEASE_COUNTER));
+        let (Some(mut record), Ok(counter)) = (copy.file("lease"), counter) else { return };
+        if let Some(field) = record.first_chunk_mut() {
+            *field = counter.value.to_be_bytes();
+        }
+        self.disk.restore(&copy.with_file("lease", &record));
+        self.tpm.power_cycle();
+        self.tampered = true;
+        self.stats.count("restored", "with a forged record");
+        self.events.push(Event::Forged { number });
     }
 
     /// Files are exchanged under the running program: by others of their names, or by writing over them.
@@ -317,6 +335,8 @@ const FILES: &[Files] = &[
     ("all but what is sealed", |name| !name.starts_with("sealed")),
 ];
 
+/// Where the lease counts.
+const LEASE_COUNTER: NvIndex = NvIndex(0x0180_4801);
 /// How far the clock is set wrong, in epochs; further off is ten years.
 const CLOCK_OFF_MAX: u64 = 40;
 const TEN_YEARS_MS: u64 = 10 * 365 * 24 * 3600 * 1000;

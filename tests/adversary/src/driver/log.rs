@@ -19,6 +19,7 @@ pub(super) enum Event {
     Corrupted { found: bool },
     DiskFault { after: u64, fault: Fault },
     Ended,
+    Forged { number: usize },
     Killed,
     Mixed { of: usize, with: usize, files: &'static str },
     Ordered { kind: &'static str, done: bool },
@@ -67,6 +68,8 @@ pub enum Failure {
     Panicked(String),
     /// It signed with the TPM of another machine.
     SignedElsewhere,
+    /// A signature over a vote was released that the history knows nothing of.
+    Smuggled,
     /// Two signatures that must not both exist were released.
     Slashable(Box<Finding>),
     /// An answer is to another question.
@@ -89,6 +92,7 @@ impl fmt::Display for Failure {
             Self::NotAlive { says } => write!(f, "does not sign again: {says}"),
             Self::NotASignature => f.write_str("released something that is no signature over what was asked"),
             Self::Panicked(message) => write!(f, "panicked: {message}"),
+            Self::Smuggled => f.write_str("a signature over a vote was released as something harmless"),
             Self::SignedElsewhere => f.write_str("signed with the TPM of another machine"),
             Self::Slashable(finding) => write!(f, "slashable: {finding}"),
             Self::WrongAnswer(what) => write!(f, "wrong answer: {what}"),
@@ -130,6 +134,7 @@ impl fmt::Display for Event {
             Self::Started { closed: Some(id) } => write!(f, "started, {id}"),
             Self::StartFailed => f.write_str("started, ended at once"),
             Self::Stopped => f.write_str("stopped in order"),
+            Self::Forged { number } => write!(f, "copy {number} is put back, its record made to fit the counter"),
             Self::Swapped { number, files } => write!(f, "under the program, {files} of copy {number}"),
             Self::TimePassed { slots } => write!(f, "{slots} slots passed"),
             Self::TpmFault { operation, fault } => write!(f, "TPM: the next {operation:?} is {fault:?}"),

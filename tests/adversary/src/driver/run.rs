@@ -3,9 +3,11 @@
 use holdfast_eth::domain::{attestation_signing_root, block_signing_root};
 use holdfast_hal_sim::SimTpm;
 use holdfast_test_operator::Operator;
-use holdfast_types::{Epoch, Millis, PartialSignature, Slot, ValidatorPublic};
+use holdfast_types::{Epoch, Millis, PartialSignature, Root, Slot, ValidatorPublic};
 use holdfast_vault::clock::Clock as _;
-use holdfast_vault_client::{AttestationToSign, BlockToSign, ClosedId, Rejection, Request, Response, SigningRefused};
+use holdfast_vault_client::{
+    AttestationToSign, BlockToSign, ClosedId, Rejection, Request, Response, RootToSign, SigningRefused,
+};
 
 use super::asks::{View, any_block, any_vote};
 use super::log::{Asked, Came, Event, Failure};
@@ -100,7 +102,8 @@ impl<'a, S: Subject> Run<'a, S> {
     fn act(&mut self) -> Result<(), Failure> {
         match self.rng.below(100) {
             0..42 => return self.attest(),
-            42..50 => return self.propose(),
+            42..49 => return self.propose(),
+            49 => return self.smuggle(),
             50..61 => self.let_time_pass(),
             61..65 => self.set_clock(),
             65..72 => self.plan_disk_fault(),
@@ -131,6 +134,32 @@ impl<'a, S: Subject> Run<'a, S> {
         let root = block_signing_root(&self.world.chain, header.slot, header.hash_tree_root());
         let signed = Signed::Block(Proposal { slot: header.slot, root });
         self.ask(Request::SignBlock(BlockToSign { validator, header }), &[(validator, signed)]).map(drop)
+    }
+
+    /// Asks for a vote under the name of something that nobody is slashed for. What comes is no vote, or it counts as one.
+    fn smuggle(&mut self) -> Result<(), Failure> {
+        let (slot, validator) = (self.slot_shown(), self.any_validator());
+        let data = any_vote(&self.world.chain, &self.view, slot, &mut self.rng);
+        let signing = attestation_signing_root(&self.world.chain, &data);
+        let root = Root(signing.0);
+        let asked = vec![RootToSign { validator, slot, root }];
+        let request = match self.rng.below(3) {
+            0 => Request::SignAggregate(asked),
+            1 => Request::SignContribution(asked),
+            _ => Request::SignSyncMessage { slot, block_root: root, validators: vec![validator] },
+        };
+        let Some(process) = &mut self.process else { return Ok(()) };
+        let Response::Signatures(answers) = process.answer(request) else { return Ok(()) };
+        if self.disk.is_off() {
+            return Ok(());
+        }
+        for signature in answers.iter().flatten() {
+            self.stats.count("released", "harmless");
+            if self.subject.is_signature(validator, signing, signature) {
+                return Err(Failure::Smuggled);
+            }
+        }
+        Ok(())
     }
 
     /// Asks for a batch of attestations. How many were signed.
