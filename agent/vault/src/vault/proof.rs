@@ -13,13 +13,13 @@ use crate::certificate::TlsCertificate;
 
 impl Vault {
     pub(super) fn evidence(&mut self, kind: EvidenceKind, nonce: &[u8; 32]) -> Result<Evidence, Rejection> {
-        let import_key = (kind == EvidenceKind::ImportKey).then(|| ImportSecret::random(&mut OsRng));
+        let import_key = (kind == EvidenceKind::ImportKey).then(|| Box::new(ImportSecret::random(&mut OsRng)));
         let body = EvidenceBody {
             box_name: self.box_name,
             version: env!("CARGO_PKG_VERSION").into(),
             tier: self.machine.tier,
             authority: self.standing.authority(),
-            import_key: import_key.as_ref().map(ImportSecret::public),
+            import_key: import_key.as_ref().map(|key| key.public()),
         };
         let registers = QUOTED.map(PcrIndex);
         let refused = |error: holdfast_hal::tpm::TpmError| Rejection::Tpm(in_full(&error));
