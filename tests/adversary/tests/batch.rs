@@ -7,6 +7,7 @@ use holdfast_evidence::{Approval, HistoryClaim, NetworkPins, SigningKey};
 use holdfast_hal_sim::SimTpm;
 use holdfast_test_operator::{InProcess, Operator, Shares};
 use holdfast_types::{ChainSpec, Epoch, Fork, ForkVersion, LockHash, Root, ShareIndex, Slot, ValidatorPublic};
+use holdfast_vault::clock::Clock as _;
 use holdfast_vault::tier::Machine;
 use holdfast_vault::vault::{Release, Vault};
 use holdfast_vault_client::{AttestationToSign, Request, Response, Tier};
