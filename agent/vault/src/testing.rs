@@ -1,5 +1,6 @@
 //! A box in a test: a folder, a simulated TPM, a clock that the test sets, an operator, and vaults on them.
 
+pub(crate) mod images;
 pub(crate) mod situations;
 
 use std::cell::Cell;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use holdfast_eth::{AttestationData, Checkpoint};
 use holdfast_evidence::{Approval, HistoryClaim, NetworkPins, SigningKey};
+use holdfast_hal::tpm::Tpm;
 use holdfast_hal_sim::SimTpm;
 use holdfast_test_operator::{InProcess, Operator, Shares};
 use holdfast_types::{
@@ -16,7 +18,7 @@ use holdfast_types::{
 use holdfast_vault_client::{AttestationToSign, ClosedId, Request, Response, SigningRefused, Tier, VaultStatus};
 
 use crate::clock::Clock;
-use crate::state::StateFolder;
+use crate::state::{Disk, StateFolder};
 use crate::tier::Machine;
 use crate::vault::{Release, Upkeep, Vault};
 
@@ -66,6 +68,10 @@ impl SetClock {
     /// The first moment of an epoch.
     pub(crate) fn set_epoch(&self, epoch: u64) {
         self.set(chain().slot_start(chain().first_slot(Epoch(epoch))));
+    }
+
+    pub(crate) fn set_ms(&self, now_ms: u64) {
+        self.now_ms.set(now_ms);
     }
 
     pub(crate) fn set_slot(&self, slot: u64) {
@@ -120,18 +126,15 @@ impl TestBox {
 
     /// Starts a vault on the box, and lets it do what is due.
     pub(crate) fn start(&self) -> Vault {
-        let disk = StateFolder::open(&self.state()).unwrap();
-        let machine = Machine { tier: Tier::C, reason: "a test".into() };
-        let mut vault = Vault::open(
-            Box::new(disk),
-            Box::new(self.tpm.clone()),
-            Box::new(self.clock.clone()),
-            self.release.clone(),
-            machine,
-        )
-        .unwrap();
+        let mut vault = self.start_on(Box::new(StateFolder::open(&self.state()).unwrap()), Box::new(self.tpm.clone()));
         settle(&mut vault);
         vault
+    }
+
+    /// Starts a vault on this disk and this TPM, which are those of the box with something in between.
+    pub(crate) fn start_on(&self, disk: Box<dyn Disk>, tpm: Box<dyn Tpm>) -> Vault {
+        let machine = Machine { tier: Tier::C, reason: "a test".into() };
+        Vault::open(disk, tpm, Box::new(self.clock.clone()), self.release.clone(), machine).unwrap()
     }
 
     pub(crate) fn state(&self) -> std::path::PathBuf {

@@ -211,6 +211,8 @@ impl History {
     fn save(&mut self, after: Contents, change: &Change) -> Result<(), HistoryError> {
         self.store.save(&after, change).inspect_err(|_| self.failed.set(true))?;
         self.contents = after;
+        #[cfg(test)]
+        crate::testing::images::look();
         Ok(())
     }
 

@@ -23,7 +23,7 @@ mod file;
 pub(crate) mod wrapping;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use approvals::Approvals;
 use constants::Constants;

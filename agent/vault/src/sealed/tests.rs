@@ -18,7 +18,7 @@ mod cuts;
 mod foreign;
 mod life;
 mod policies;
-mod watched;
+pub(crate) mod watched;
 
 const BOARD: &str = "pc";
 const LEVEL: u64 = 3;

@@ -8,13 +8,13 @@ use holdfast_hal_sim::{Fault, Operation, SimTpm};
 use holdfast_types::{P256Public, P256Signature, PolicyDigest};
 use zeroize::Zeroizing;
 
-pub(super) struct Watched<F> {
+pub(crate) struct Watched<F> {
     tpm: SimTpm,
     watch: F,
 }
 
 impl<F: FnMut(Operation, &SimTpm) -> Option<Fault>> Watched<F> {
-    pub(super) fn new(tpm: &SimTpm, watch: F) -> Self {
+    pub(crate) fn new(tpm: &SimTpm, watch: F) -> Self {
         Self { tpm: tpm.clone(), watch }
     }
 
