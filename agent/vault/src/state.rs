@@ -27,6 +27,14 @@ pub trait Disk {
     /// When it is not known that it does.
     fn remove(&self, name: &str) -> Result<(), StateError>;
 
+    /// Takes a file out of the way that is of no use, if it is there; whoever repairs it may find it beside its place.
+    ///
+    /// # Errors
+    /// When it may still be there.
+    fn set_aside(&self, name: &str) -> Result<(), StateError> {
+        self.remove(name)
+    }
+
     /// The names of all files, in order.
     ///
     /// # Errors
@@ -203,6 +211,15 @@ impl Disk for StateFolder {
         self.remove_at(&path).map_err(|err| StateError::Write { path, err })
     }
 
+    fn set_aside(&self, name: &str) -> Result<(), StateError> {
+        let path = self.file(name);
+        let moved = match fs::rename(&path, self.file(&format!("{name}{SET_ASIDE}"))) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
+            moved => moved,
+        };
+        moved.and_then(|()| self.folder.sync_all()).map_err(|err| StateError::Write { path, err })
+    }
+
     fn list(&self) -> Result<Vec<String>, StateError> {
         let failed = |err| StateError::Read { path: self.path.clone(), err };
         let mut names = Vec::new();
@@ -230,6 +247,8 @@ fn create(path: &Path) -> io::Result<()> {
 }
 
 const LOCK_FILE: &str = "lock";
+/// What a file is called that was set aside.
+const SET_ASIDE: &str = ".damaged";
 /// What is sealed of a thousand shares needs about 180 KiB; everything else is smaller.
 const FILE_LEN_MAX: u64 = 512 * 1024;
 
@@ -280,6 +299,17 @@ mod tests {
         state.writes_left.set(Some(0));
         assert!(matches!(state.remove("b"), Err(StateError::Write { .. })));
         assert_eq!(state.read("b").unwrap().unwrap(), b"two");
+    }
+
+    #[test]
+    fn what_is_set_aside_makes_room_and_is_kept() {
+        let place = tempfile::tempdir().unwrap();
+        let state = StateFolder::open(place.path()).unwrap();
+        state.set_aside("a").unwrap();
+        state.replace("a", b"one").unwrap();
+        state.set_aside("a").unwrap();
+        assert_eq!(state.read("a").unwrap(), None);
+        assert_eq!(state.read("a.damaged").unwrap().unwrap(), b"one");
     }
 
     #[test]

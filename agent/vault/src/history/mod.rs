@@ -188,6 +188,11 @@ impl History {
         self.contents.marks_hash().0.finalize().into()
     }
 
+    /// Whether nothing was ever kept here.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.contents == Contents::default()
+    }
+
     /// Adds an entry to the log of orders. Of its texts the first 500 characters are kept.
     pub(crate) fn log(&mut self, entry: NewEntry) -> Result<(), HistoryError> {
         self.not_failed()?;

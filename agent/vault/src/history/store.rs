@@ -92,6 +92,25 @@ pub(crate) enum HistoryError {
     FailedBefore,
 }
 
+impl HistoryError {
+    /// Whether the bytes on the disk are wrong, for good, and not only out of reach. A history of another version is not.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged { .. } => true,
+            // An error without a code is a value that no row of ours has.
+            Self::Read { err, .. } | Self::Write { err, .. } => matches!(
+                err.sqlite_error_code(),
+                None | Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown)
+            ),
+            Self::Foreign { .. }
+            | Self::InUse { .. }
+            | Self::ReadOnly { .. }
+            | Self::NotDurable { .. }
+            | Self::FailedBefore => false,
+        }
+    }
+}
+
 impl Store {
     pub(super) fn open_or_create(database: &Database) -> Result<Self, HistoryError> {
         let mut store = Self::connect(database, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;

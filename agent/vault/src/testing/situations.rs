@@ -94,7 +94,7 @@ impl Situation {
             Self::OtherFirmware => ClosedId::PolicyFailed,
             Self::SealDamaged => ClosedId::SealDamaged,
             Self::OtherMachine => ClosedId::OtherMachine,
-            Self::HistoryDamaged => ClosedId::HistoryUnusable,
+            Self::HistoryDamaged => ClosedId::HistoryLost,
             Self::Undecided | Self::TpmSilent => ClosedId::TpmFailed,
         })
     }

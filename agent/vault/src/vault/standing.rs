@@ -11,9 +11,9 @@ use holdfast_types::{Epoch, Millis, P256Public};
 use holdfast_vault_client::{Closed, ClosedId};
 
 use super::{HISTORY_FILE, in_full};
-use crate::history::History;
+use crate::history::{History, HistoryError};
 use crate::keys::{KeyRoom, Keys};
-use crate::lease::{Barred, Counter, Lease, Lift};
+use crate::lease::{self, Barred, Counter, Lease, Lift};
 use crate::sealed::approvals::Approvals;
 use crate::sealed::{self, Found, Sealed};
 use crate::state::Disk;
@@ -84,7 +84,7 @@ pub(crate) struct Broken {
 impl Standing {
     /// What the disk and the TPM make of it at start; the lease is not looked at yet.
     pub(crate) fn found(disk: &dyn Disk, tpm: &mut dyn Tpm, approvals: &Approvals<'_>, room: KeyRoom) -> Self {
-        let history = History::open_or_create(&disk.database(HISTORY_FILE));
+        let history = open_history(disk);
         let found = sealed::open(disk, tpm, approvals, room);
         match (found, history) {
             (Ok(Found::Nothing(room)), Ok(history)) => Self::Unowned { room, history },
@@ -188,6 +188,24 @@ impl Owned {
     pub(crate) fn epoch_at(&self, now: Millis) -> Option<Epoch> {
         Some(epoch_at(&self.network()?, now))
     }
+}
+
+/// Opens the history. One that is damaged is no more than one that is gone: it is set aside, and the lease says what
+/// follows from that.
+fn open_history(disk: &dyn Disk) -> Result<History, HistoryError> {
+    let database = disk.database(HISTORY_FILE);
+    let error = match History::open_or_create(&database) {
+        Err(error) if error.is_damage() => error,
+        decided => return decided,
+    };
+    tracing::error!(error = in_full(&error), "the slashing history is damaged: it is set aside");
+    // First what belongs to it: a new database must not find it.
+    for ending in ["-wal", "-journal", ""] {
+        if let Err(error) = disk.set_aside(&format!("{HISTORY_FILE}{ending}")) {
+            tracing::error!(%error, "cannot set the damaged history aside");
+        }
+    }
+    History::open_or_create(&database)
 }
 
 fn because(id: ClosedId, error: &dyn Error) -> Closed {

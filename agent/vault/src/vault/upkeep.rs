@@ -11,7 +11,9 @@ use holdfast_vault_client::{Closed, ClosedId, Rejection};
 use super::standing::{Owned, Phase, Refused, Standing, Wait};
 use super::{Vault, in_full};
 use crate::keys::Keys;
-use crate::lease::{self, Barred, Counter, Lease, Lift, Place, Record, RecordFound, SealedAs, Start, TickError, Vote};
+use crate::lease::{
+    self, Barred, Counter, Lease, Lift, Place, RECORD_FILE, Record, RecordFound, SealedAs, Start, TickError, Vote,
+};
 use crate::sealed::Sealed;
 use crate::state::{Disk, StateError};
 
@@ -67,7 +69,7 @@ impl Vault {
         let now = self.now();
         let Standing::Owned(owned) = &mut self.standing else { return };
         let Some(place) = place_of(&owned.sealed, &owned.keys) else { return };
-        let record = match RecordFound::read(self.disk.as_ref(), place.record_key) {
+        let mut record = match RecordFound::read(self.disk.as_ref(), place.record_key) {
             Ok(record) => record,
             Err(error) => {
                 owned.phase = undecided(ClosedId::HistoryUnusable, &error);
@@ -94,6 +96,18 @@ impl Vault {
                 self.close(ClosedId::HistoryUnusable, &error);
                 return;
             }
+        }
+        // A box with a record has a log at least. Without any the history was lost: the record of a lease that was cut off
+        // would pass it for all there was, and an operator might vouch for it.
+        if let (Some(counter), RecordFound::Found(found)) = (&counter, &record)
+            && owned.history.is_blank()
+            && found.counter <= counter.value()
+        {
+            if let Err(error) = self.disk.remove(RECORD_FILE) {
+                self.close(ClosedId::HistoryUnusable, &error);
+                return;
+            }
+            record = RecordFound::Missing;
         }
         let clock = lease::Clock {
             now: owned.epoch_at(now).unwrap_or_default(),

@@ -117,7 +117,7 @@ fn a_log_that_was_changed_on_the_disk_closes_the_vault() {
         assert_eq!(database.execute(change, []).unwrap(), 1, "{change}");
         drop(database);
         let mut vault = place.start();
-        assert_eq!(closed(&mut vault), Some(holdfast_vault_client::ClosedId::HistoryUnusable), "{change}");
+        assert_eq!(closed(&mut vault), Some(holdfast_vault_client::ClosedId::HistoryLost), "{change}");
         let asked = vault.answer(Request::SignAttestations(Vec::new()));
         assert!(matches!(asked, Response::Rejected(Rejection::Closed(_))), "{change}");
     }
