@@ -11,6 +11,7 @@ pub(crate) mod standing;
 mod status;
 pub(crate) mod upkeep;
 
+use std::collections::BTreeSet;
 use std::error::Error;
 
 use holdfast_evidence::{Approval, ImportSecret};
@@ -29,7 +30,7 @@ use crate::tier::Machine;
 
 pub use self::upkeep::Upkeep;
 
-use self::standing::Standing;
+use self::standing::{Owned, Phase, Standing};
 
 /// What the vault is told of the image that it runs in.
 #[derive(Clone, Debug)]
@@ -158,9 +159,20 @@ impl Vault {
 
     fn history_page(&self, after: Option<holdfast_types::ValidatorPublic>) -> Result<HistoryMarks, Rejection> {
         let history = self.standing.history().ok_or_else(|| self.rejected())?;
-        let genesis_validators_root =
-            self.standing.network().map(|network| network.chain.genesis_validators_root).unwrap_or_default();
-        Ok(HistoryMarks { genesis_validators_root, validators: history.page(after, HISTORY_PAGE_LEN) })
+        let owned = self.standing.owned();
+        let chain = owned.and_then(Owned::network).map(|network| network.chain);
+        let barred = match (owned.map(|owned| &owned.phase), &chain) {
+            // What may have been signed since is not known before the counter is.
+            (Some(Phase::Undecided(closed)), _) => return Err(Rejection::Closed(closed.clone())),
+            (Some(Phase::Waiting(wait)), Some(chain)) => wait.floor.map(|barred| barred.floor(chain)),
+            (Some(Phase::Refused(refused)), Some(chain)) => Some(refused.floor.floor(chain)),
+            _ => None,
+        };
+        let held = owned.and_then(|owned| owned.keys.pins()).map(|pins| &pins.validators);
+        let held = held.unwrap_or(const { &BTreeSet::new() });
+        let genesis_validators_root = chain.map(|chain| chain.genesis_validators_root).unwrap_or_default();
+        let validators = history.backup(after, HISTORY_PAGE_LEN, held, barred.unwrap_or_default());
+        Ok(HistoryMarks { genesis_validators_root, validators })
     }
 
     fn order_log(&mut self, after: u64) -> Result<Response, Rejection> {

@@ -145,6 +145,33 @@ impl History {
         self.contents.marks.range((start, Bound::Unbounded)).take(len).map(|(_, marks)| *marks).collect()
     }
 
+    /// What up to `len` validators whose keys follow `after` may have signed, in order: those of whom there are
+    /// watermarks, and those of whom a share is here. Another box takes it for all that there is to know, so what is
+    /// barred here by `floor` or by the history's own is in it.
+    pub(crate) fn backup(
+        &self,
+        after: Option<ValidatorPublic>,
+        len: usize,
+        held: &BTreeSet<ValidatorPublic>,
+        floor: Floor,
+    ) -> Vec<ValidatorMarks> {
+        let floor = self.contents.floor.max(floor);
+        let range = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let mut page: BTreeMap<_, _> =
+            self.contents.marks.range(range).take(len).map(|(key, marks)| (*key, *marks)).collect();
+        if floor != Floor::default() {
+            page.extend(
+                held.range(range)
+                    .filter(|held| !self.contents.marks.contains_key(held))
+                    .map(|held| (*held, watermark::none(*held))),
+            );
+        }
+        page.into_values()
+            .take(len)
+            .map(|marks| watermark::merge(&marks, &watermark::barred(marks.validator, floor)))
+            .collect()
+    }
+
     /// Source and target of the attestation with the highest target that is known here.
     pub(crate) fn latest(&self) -> Option<(Epoch, Epoch)> {
         let attestations = self.contents.marks.values().filter_map(|marks| marks.attestation);

@@ -51,6 +51,13 @@ pub(super) const fn none(validator: ValidatorPublic) -> ValidatorMarks {
     ValidatorMarks { validator, attestation: None, block: None }
 }
 
+/// The watermarks of a validator that may have signed all that a floor bars.
+pub(super) fn barred(validator: ValidatorPublic, floor: Floor) -> ValidatorMarks {
+    let attestation = floor.target.map(|target| AttestationMark { source: floor.source, target, root: None });
+    let block = floor.slot.map(|slot| BlockMark { slot, root: None });
+    ValidatorMarks { validator, attestation, block }
+}
+
 /// The watermarks after signing, or the first rule that forbids it: of the floor, of the lease, of what was signed.
 pub(super) fn check(
     floor: &Floor,
