@@ -184,6 +184,18 @@ impl Owned {
         self.sealed.constants.network.as_ref().map_or(Epoch(0), |network| network.terms.last_epoch(lease.counter()))
     }
 
+    /// Whether a lease that ends with this epoch is so far behind that only an order catches up with the clock.
+    pub(crate) fn is_long_behind(&self, last: Epoch, now: Epoch) -> bool {
+        let behind_max = self.network().map_or(0, |network| lease::thirty_days(&network.chain));
+        now.0 > last.0.saturating_add(behind_max)
+    }
+
+    /// Whether the clock ran away from the lease that is held. It may come back, so nothing is decided for good.
+    pub(crate) fn is_stranded(&self, now: Millis) -> bool {
+        let Phase::Open(lease) = &self.phase else { return false };
+        self.is_long_behind(self.last_epoch(lease), self.epoch_at(now).unwrap_or_default())
+    }
+
     /// The vault's clock in epochs; 0 before genesis.
     pub(crate) fn epoch_at(&self, now: Millis) -> Option<Epoch> {
         Some(epoch_at(&self.network()?, now))

@@ -52,12 +52,17 @@ impl Vault {
             Phase::Open(lease) => {
                 let now = owned.epoch_at(self.now()).unwrap_or_default();
                 let last = owned.last_epoch(lease);
-                (last < now).then(|| Closed {
-                    id: ClosedId::CatchingUp,
-                    reason: format!(
+                let reason = if owned.is_stranded(self.now()) {
+                    format!(
+                        "the clock went on from epoch {last} to {now} at once: set it right, and the vault signs by \
+                         itself; if it is right, order NewCounter"
+                    )
+                } else {
+                    format!(
                         "the box was off: its lease is brought up from epoch {last} to {now}, then it signs by itself"
-                    ),
-                })
+                    )
+                };
+                (last < now).then_some(Closed { id: ClosedId::CatchingUp, reason })
             }
         }
     }
@@ -88,6 +93,7 @@ fn waiting(wait: &Wait) -> String {
             "the vault did not end in order, so what it signed last is not known: it signs from epoch {until} on by \
              itself; if this disk was not restored from a copy, order VouchDisk to sign at once"
         ),
+        ClosedId::TpmFailed => "the TPM does not count at present: it is asked again until it does".into(),
         _ => format!(
             "the lease reaches far beyond the present: signing goes on at epoch {until} by itself; if the clock is right \
              and that is too long, order NewCounter"

@@ -38,16 +38,20 @@ impl Vault {
         let Standing::Owned(owned) = &mut self.standing else { return Upkeep::Again(LOOK) };
         let Some(epoch) = owned.epoch_at(now) else { return Upkeep::Again(LOOK) };
         match &owned.phase {
+            // It was refused for what the clock said, and the clock says something else now.
+            Phase::Refused(refused)
+                if refused.closed.id == ClosedId::CatchingUp && !owned.is_long_behind(refused.floor.target, epoch) =>
+            {
+                self.begin_lease();
+                Upkeep::Again(RETRY)
+            }
             Phase::NoNetwork | Phase::Refused(_) => Upkeep::Again(LOOK),
             Phase::Undecided(_) => {
                 self.begin_lease();
                 Upkeep::Again(RETRY)
             }
             Phase::Waiting(wait) if epoch < wait.until => Upkeep::Again(LOOK),
-            Phase::Waiting(_) => {
-                self.end_wait(true);
-                Upkeep::Again(Duration::ZERO)
-            }
+            Phase::Waiting(_) => self.end_wait(true),
             Phase::Open(lease) if lease.renewal_due(epoch) => self.renew(None),
             Phase::Open(_) => Upkeep::Again(LOOK),
         }
@@ -132,40 +136,44 @@ impl Vault {
     }
 
     /// Ticks and opens, with the floor that was waited for, or without it because the operator vouches for the disk.
-    pub(crate) fn end_wait(&mut self, with_floor: bool) {
+    pub(crate) fn end_wait(&mut self, with_floor: bool) -> Upkeep {
         let now = self.now();
-        let Standing::Owned(owned) = &mut self.standing else { return };
-        let Phase::Waiting(Wait { floor, counter, .. }) = owned.phase else { return };
-        let Some(network) = owned.network() else { return };
+        let Standing::Owned(owned) = &mut self.standing else { return Upkeep::Again(LOOK) };
+        let Phase::Waiting(Wait { floor, counter, .. }) = owned.phase else { return Upkeep::Again(LOOK) };
+        let Some(network) = owned.network() else { return Upkeep::Again(LOOK) };
         if let Some(barred) = floor.filter(|_| with_floor)
             && let Err(error) = owned.history.raise_floor(barred.floor(&network.chain))
         {
             self.close(ClosedId::HistoryUnusable, &error);
-            return;
+            return Upkeep::Again(LOOK);
         }
         let present = present(owned, None, now);
         let Owned { sealed, keys, phase, .. } = owned.as_mut();
-        let Some(place) = place_of(sealed, keys) else { return };
+        let Some(place) = place_of(sealed, keys) else { return Upkeep::Again(LOOK) };
         let mut counter = counter;
         match Lease::begin(self.tpm.as_mut(), self.disk.as_ref(), &place, &mut counter, sealed.id, &present) {
             Ok(lease) => {
                 tracing::info!(counter = lease.counter(), "the lease begins");
                 *phase = Phase::Open(lease);
+                Upkeep::Again(Duration::ZERO)
             }
             Err(error) => {
                 // Whether a tick was tried must be known at the next try.
                 if let Phase::Waiting(wait) = phase {
                     wait.counter = counter;
                 }
-                self.tick_failed(&error);
+                self.tick_failed(&error)
             }
         }
     }
 
     /// Renews a running lease; `wanted` is an attestation that needs a higher source than the lease allows.
-    pub(super) fn renew(&mut self, wanted: Option<Vote>) -> Upkeep {
+    pub(crate) fn renew(&mut self, wanted: Option<Vote>) -> Upkeep {
         let now = self.now();
         let Standing::Owned(owned) = &mut self.standing else { return Upkeep::Again(IDLE) };
+        if owned.is_stranded(now) {
+            return Upkeep::Again(LOOK);
+        }
         let present = present(owned, wanted, now);
         let Owned { sealed, keys, phase, .. } = owned.as_mut();
         let Phase::Open(lease) = phase else { return Upkeep::Again(IDLE) };
@@ -192,11 +200,16 @@ impl Vault {
             (_, Some(id)) => {
                 let closed = Closed { id, reason: format!("{}; then order NewCounter", in_full(error)) };
                 tracing::error!(%closed, "the vault signs nothing until an order lifts it");
-                let floor = match (&owned.phase, owned.sealed.constants.network.as_ref()) {
-                    (Phase::Open(lease), Some(network)) => network.terms.barred_at(lease.counter()),
-                    (Phase::Waiting(wait), Some(network)) => network.terms.barred_at(wait.counter.value()),
+                let reached = match &owned.phase {
+                    Phase::Open(lease) => lease.counter(),
+                    Phase::Waiting(wait) => wait.counter.value(),
                     _ => return Upkeep::Again(IDLE),
                 };
+                let Some(network) = &owned.sealed.constants.network else { return Upkeep::Again(IDLE) };
+                // Whoever brought it to a higher value may have signed there.
+                let reached =
+                    if let TickError::RolledBack { found, .. } = error { reached.max(*found) } else { reached };
+                let floor = network.terms.barred_at(reached);
                 owned.phase = Phase::Refused(Refused { closed, floor, lift: Some(Lift::NewCounter) });
             }
         }
