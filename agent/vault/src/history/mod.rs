@@ -18,10 +18,10 @@ mod store;
 mod watermark;
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use holdfast_types::{Epoch, HistoryDigest, SigningRoot, ValidatorMarks, ValidatorPublic};
+use holdfast_types::{Epoch, HistoryDigest, SigningRoot, Slot, ValidatorMarks, ValidatorPublic};
 use holdfast_vault_client::{LoggedOrder, SigningRefused};
 use sha2::{Digest, Sha256};
 
@@ -182,6 +182,15 @@ impl History {
     pub(crate) fn highest_source(&self) -> Epoch {
         let attestations = self.contents.marks.values().filter_map(|marks| marks.attestation);
         attestations.map(|mark| mark.source).max().unwrap_or_default().max(self.contents.floor.source)
+    }
+
+    /// The highest source, target and slot that are known here of these validators.
+    pub(crate) fn highest_of(&self, wanted: impl Fn(&ValidatorPublic) -> bool) -> (Epoch, Epoch, Slot) {
+        let marks = || self.contents.marks.values().filter(|marks| wanted(&marks.validator));
+        let attestations = || marks().filter_map(|marks| marks.attestation);
+        let source = attestations().map(|mark| mark.source).max().unwrap_or_default();
+        let target = attestations().map(|mark| mark.target).max().unwrap_or_default();
+        (source, target, marks().filter_map(|marks| marks.block).map(|mark| mark.slot).max().unwrap_or_default())
     }
 
     /// Notes that this history of another box or file was taken over.

@@ -102,6 +102,17 @@ impl Lease {
         now >= self.terms.last_epoch(self.held)
     }
 
+    /// Whether what its record bars after a power cut is above all of these: otherwise they are forgotten with an older
+    /// history.
+    pub(crate) fn covers(&self, marks: Barred) -> bool {
+        marks.target <= self.terms.last_epoch(self.held) && marks.source <= self.source
+    }
+
+    /// Whether the counter may have a value that no record names yet: a tick was tried, and the TPM did not say.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.counter != Counter { value: self.held, tried: false, ..self.counter }
+    }
+
     /// The counter's value.
     pub(crate) fn counter(&self) -> u64 {
         self.held
@@ -110,7 +121,8 @@ impl Lease {
     /// How far it reaches.
     pub(crate) fn reach(&self, chain: &ChainSpec) -> Reach {
         let target = self.terms.last_epoch(self.held);
-        Reach { target, source: self.source, slot: terms::last_slot(chain, target) }
+        // Histories that were imported may have brought a higher source into the record than votes of this lease have.
+        Reach { target, source: self.source.min(terms::before(target)), slot: terms::last_slot(chain, target) }
     }
 
     /// Names the sealed file that counts from now on, once the generation counter has gone up.

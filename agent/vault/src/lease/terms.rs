@@ -92,7 +92,7 @@ pub(super) fn last_slot(chain: &ChainSpec, epoch: Epoch) -> Slot {
     Slot(chain.first_slot(epoch).0.saturating_add(chain.slots_per_epoch.saturating_sub(1)))
 }
 
-fn before(epoch: Epoch) -> Epoch {
+pub(super) fn before(epoch: Epoch) -> Epoch {
     Epoch(epoch.0.saturating_sub(1))
 }
 

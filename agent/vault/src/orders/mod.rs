@@ -22,6 +22,7 @@ use holdfast_vault_client::{Closed, ClosedId, OrderOutcome, Rejection};
 use rand_core::{OsRng, RngCore};
 
 use crate::history::NewEntry;
+use crate::lease::TickError;
 use crate::sealed::constants::Constants;
 use crate::sealed::error::SealError;
 use crate::state::StateError;
@@ -71,6 +72,10 @@ pub(crate) enum Refusal {
     Import(&'static str),
     #[error("no share of validator {0} in this vault")]
     UnknownValidator(ValidatorPublic),
+    #[error("the lease does not reach as far as the history that is to be taken: try again, or order NewCounter")]
+    NotCovered,
+    #[error("the TPM has not said whether it counted: try again")]
+    Unsettled,
     #[error("nothing to lift: {0}")]
     NothingToLift(&'static str),
     #[error(transparent)]
@@ -94,8 +99,10 @@ pub(crate) enum Broke {
     State(#[from] StateError),
     #[error(transparent)]
     History(#[from] crate::history::HistoryError),
+    #[error(transparent)]
+    Tick(#[from] TickError),
     #[error("the TPM's counter did not move")]
-    Tick,
+    Uncounted,
 }
 
 impl Vault {
@@ -155,7 +162,7 @@ impl Vault {
             (_, Order::Own { .. }) => Err(Refusal::Owned),
             // What does not open proves no authority. Whoever could forge it could as well delete it, so the one order
             // that only deletes is taken.
-            (Standing::Closed(broken), Order::Reset) if broken.owned.is_none() => {
+            (Standing::Closed(broken), Order::Reset) => {
                 self.standing.authority().ok_or_else(|| Refusal::Closed(broken.closed.clone()))
             }
             (Standing::Closed(broken), _) => Err(Refusal::Closed(broken.closed.clone())),
@@ -215,14 +222,20 @@ impl Vault {
     fn hold_lease(&mut self) -> Result<(), Refusal> {
         let Standing::Owned(owned) = &self.standing else { return Err(self.not_now()) };
         match &owned.phase {
-            Phase::NoNetwork | Phase::Open(_) => return Ok(()),
-            Phase::Waiting(_) => {}
+            Phase::NoNetwork => return Ok(()),
+            Phase::Open(lease) if !lease.is_unsettled() => return Ok(()),
+            // The counter may have a value that is not this process's yet.
+            Phase::Open(_) => drop(self.renew(None)),
+            Phase::Waiting(_) => drop(self.end_wait(true)),
             Phase::Undecided(closed) => return Err(Refusal::Closed(closed.clone())),
             Phase::Refused(refused) => return Err(Refusal::Closed(refused.closed.clone())),
         }
-        self.end_wait(true);
         match &self.standing {
-            Standing::Owned(owned) if matches!(owned.phase, Phase::Open(_)) => Ok(()),
+            Standing::Owned(owned) => match &owned.phase {
+                Phase::Open(lease) if lease.is_unsettled() => Err(Refusal::Unsettled),
+                Phase::Open(_) => Ok(()),
+                _ => Err(self.not_now()),
+            },
             _ => Err(self.not_now()),
         }
     }
@@ -240,7 +253,8 @@ impl Vault {
         let id = match &broke {
             Broke::Seal(error) => error.closed_id(),
             Broke::State(_) | Broke::History(_) => ClosedId::HistoryUnusable,
-            Broke::Tick => ClosedId::TpmFailed,
+            Broke::Tick(error) => error.closes().unwrap_or(ClosedId::TpmFailed),
+            Broke::Uncounted => ClosedId::TpmFailed,
         };
         self.close(id, &broke);
         Refusal::Unknown(broke)

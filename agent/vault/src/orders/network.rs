@@ -4,14 +4,13 @@ use holdfast_evidence::NetworkPins;
 use holdfast_types::{ChainSpec, Epoch, ForkVersion, Millis};
 
 use super::{Broke, Refusal};
-use crate::lease::{Counter, Terms};
+use crate::lease::{Counter, Lease, Terms};
 use crate::requests;
 use crate::sealed::constants::{Constants, PinnedNetwork};
 use crate::sealed::counter::LEASE_COUNTER;
 use crate::vault::Vault;
-use crate::vault::standing::{Phase, Standing, Wait, epoch_at, network_in_force};
-use crate::vault::upkeep::place_of;
-use holdfast_vault_client::ClosedId;
+use crate::vault::standing::{Phase, Standing, epoch_at, network_in_force};
+use crate::vault::upkeep::{place_of, present};
 
 impl Vault {
     /// Pins a network that is not built in, or adds forks to the one that is pinned.
@@ -34,11 +33,7 @@ impl Vault {
 
     /// Begins the lease of a box whose network is not fixed yet: this process ticks, and the caller seals the constants.
     pub(super) fn fix_network(&mut self, network: NetworkPins, epoch: Epoch) -> Result<Constants, Refusal> {
-        let present = epoch_at(&network_in_force(&network), self.now());
-        let near = present.0.saturating_sub(1)..=present.0.saturating_add(1);
-        if !near.contains(&epoch.0) {
-            return Err(Refusal::Epoch { given: epoch, first: Epoch(*near.start()), last: Epoch(*near.end()) });
-        }
+        self.check_present(&network, epoch)?;
         let owned = self.standing.owned().ok_or(Refusal::NotOwned)?;
         let pin = &owned.sealed.constants.lease_counter;
         let reading = self.tpm.counter_read(LEASE_COUNTER)?;
@@ -49,22 +44,42 @@ impl Vault {
         self.begin_terms(PinnedNetwork { pins: network, terms })
     }
 
+    /// The present epoch by the vault's clock, if the operator's clock agrees.
+    pub(super) fn check_present(&self, network: &NetworkPins, epoch: Epoch) -> Result<Epoch, Refusal> {
+        let present = epoch_at(&network_in_force(network), self.now());
+        let (first, last) = (Epoch(present.0.saturating_sub(1)), Epoch(present.0.saturating_add(1)));
+        if (first..=last).contains(&epoch) { Ok(present) } else { Err(Refusal::Epoch { given: epoch, first, last }) }
+    }
+
     /// Ticks under new terms. What is on the disk still has the old ones, or none, until the caller seals; so if the tick
     /// fails, nothing may go on under them.
+    ///
+    /// This tick may run ahead of time, by one lease: the operator said from when on the vault signs.
     pub(super) fn begin_terms(&mut self, network: PinnedNetwork) -> Result<Constants, Refusal> {
+        let now = self.now();
         let Standing::Owned(owned) = &mut self.standing else { return Err(Refusal::NotOwned) };
         owned.sealed.constants.network = Some(network);
         let constants = owned.sealed.constants.clone();
+        let mut present = present(owned, None, now);
         let Some(place) = place_of(&owned.sealed, &owned.keys) else { unreachable!("the network is set above") };
-        let counter = Counter::read(self.tpm.as_mut(), &place);
-        if let Ok(Some(counter)) = counter {
-            owned.phase = Phase::Waiting(Wait { id: ClosedId::TpmFailed, until: Epoch(0), floor: None, counter });
-            self.end_wait(true);
+        let (disk, tpm) = (self.disk.as_ref(), self.tpm.as_mut());
+        let mut counter = None;
+        for _ in 0..TICK_TRIES {
+            if counter.is_none() {
+                counter = Counter::read(tpm, &place).ok().flatten();
+            }
+            let Some(counter) = &mut counter else { continue };
+            present.now = present.now.max(place.terms.tick_from(counter.value()));
+            match Lease::begin(tpm, disk, &place, counter, owned.sealed.id, &present) {
+                Ok(lease) => {
+                    owned.phase = Phase::Open(lease);
+                    return Ok(constants);
+                }
+                Err(error) if error.closes().is_none() => tracing::warn!(%error, "the new lease does not begin yet"),
+                Err(error) => return Err(self.broke(error)),
+            }
         }
-        match &self.standing {
-            Standing::Owned(owned) if counter.is_ok() && matches!(owned.phase, Phase::Open(_)) => Ok(constants),
-            _ => Err(self.broke(Broke::Tick)),
-        }
+        Err(self.broke(Broke::Uncounted))
     }
 
     /// The network that an import is for: built in, or the one that is pinned.
@@ -95,5 +110,7 @@ fn extends(pinned: &NetworkPins, network: &NetworkPins) -> bool {
     alike && pinned.exit_fork_version == network.exit_fork_version && new.forks.starts_with(&old.forks)
 }
 
+/// For a TPM that is busy.
+const TICK_TRIES: usize = 3;
 /// No order can be carried out before there is one.
 pub(super) const NO_NETWORK: &str = "none is fixed: import a cluster or order SetNetwork first";

@@ -14,8 +14,9 @@ use holdfast_vault_client::IdentityKey;
 use rand_core::{OsRng, RngCore};
 use zeroize::Zeroizing;
 
-use super::Refusal;
+use super::floor::check_ahead;
 use super::network::NO_NETWORK;
+use super::{Broke, Refusal};
 use crate::requests;
 use crate::vault::Vault;
 use crate::vault::standing::{Owned, Standing};
@@ -58,7 +59,8 @@ impl Vault {
 
     pub(super) fn import(&mut self, import: &ImportOrder) -> Result<(), Refusal> {
         let network = self.network_for(import.genesis_fork_version)?;
-        self.check_import(import)?;
+        let present = self.check_present(&network, import.epoch)?;
+        self.check_import(import, present)?;
         let key = self.import_key.take().ok_or(Refusal::ImportKey)?;
         let ImportOrder { lock_hash, share_index, genesis_fork_version, history, validators, .. } = import;
         let purpose = ImportOrder::purpose(lock_hash, *share_index, *genesis_fork_version, history, validators);
@@ -70,22 +72,27 @@ impl Vault {
         if shares.iter().any(|share| holdfast_bls::public_of(share).is_err()) {
             return Err(Refusal::Import("a share is no BLS secret key"));
         }
-        if self.standing.network().is_none() {
+        let is_first = self.standing.network().is_none();
+        if is_first {
             self.fix_network(network, import.epoch)?;
         } else {
             self.hold_lease()?;
         }
-        let marks = self.marks_of(import)?;
-        let owned = self.owned_mut()?;
-        if let Err(error) = owned.history.merge(&marks) {
+        let marks = self.marks_of(import, present)?;
+        if let Err(error) = self.owned_mut()?.history.merge(&marks) {
             return Err(self.broke(error));
         }
+        if let Err(refusal) = self.cover(|validator| validators.contains(validator)) {
+            // Terms that are not sealed yet must not stay.
+            return Err(if is_first { self.broke(Broke::Uncounted) } else { refusal });
+        }
+        let owned = self.owned_mut()?;
         owned.keys.take_shares(*lock_hash, *share_index, validators.iter().copied().zip(shares))?;
         self.seal_as_it_is()
     }
 
     /// What the envelope is not needed for.
-    fn check_import(&self, import: &ImportOrder) -> Result<(), Refusal> {
+    fn check_import(&self, import: &ImportOrder, present: Epoch) -> Result<(), Refusal> {
         let owned = self.standing.owned().ok_or(Refusal::NotOwned)?;
         if import.validators.is_empty() {
             return Err(Refusal::Import("it names no validator"));
@@ -105,17 +112,22 @@ impl Vault {
         if held + import.validators.len() > holdfast_vault_client::codec::BATCH_LEN_MAX {
             return Err(Refusal::Import("a box holds at most 1,000 shares"));
         }
-        if let HistoryClaim::Imported(digest) = &import.history
-            && !owned.history.knows_import(digest)
-        {
-            return Err(Refusal::Import("the history that it counts on was not imported: order ImportHistory first"));
+        let network = owned.sealed.constants.network.as_ref();
+        match &import.history {
+            HistoryClaim::Imported(digest) if !owned.history.knows_import(digest) => {
+                Err(Refusal::Import("the history that it counts on was not imported: order ImportHistory first"))
+            }
+            // As far as ticks bring the lease: the record must cover it.
+            HistoryClaim::Lost { first } => {
+                let epochs = network.map_or(self.release.lease_epochs, |network| network.terms.epochs);
+                check_ahead(*first, present, epochs.saturating_mul(2).max(2))
+            }
+            HistoryClaim::Imported(_) | HistoryClaim::NeverSigned => Ok(()),
         }
-        Ok(())
     }
 
     /// What is barred for validators of whom the history is not known. Called once the lease holds.
-    fn marks_of(&self, import: &ImportOrder) -> Result<Vec<ValidatorMarks>, Refusal> {
-        let present = self.present(self.now())?;
+    fn marks_of(&self, import: &ImportOrder, present: Epoch) -> Result<Vec<ValidatorMarks>, Refusal> {
         let owned = self.standing.owned().ok_or(Refusal::NotOwned)?;
         // Of whom it is known here that they signed, that they never did is not believed.
         let signed: BTreeSet<_> = owned.history.page(None, usize::MAX).iter().map(|marks| marks.validator).collect();
@@ -126,16 +138,14 @@ impl Vault {
                 let unknown = import.validators.iter().filter(|validator| !believed(validator)).collect();
                 (Epoch(present.0.saturating_add(2)), unknown)
             }
-            HistoryClaim::Lost { first } => {
-                self.check_first_epoch(first)?;
-                (first, import.validators.iter().collect())
-            }
+            HistoryClaim::Lost { first } => (first, import.validators.iter().collect()),
         };
         let network = owned.network().ok_or(Refusal::Network(NO_NETWORK))?;
         let barred = Epoch(first.0.saturating_sub(1));
         let slot = Slot(network.chain.first_slot(first).0.saturating_sub(1));
-        // No source of an earlier vote is above the present epoch.
-        let attestation = Some(AttestationMark { source: present, target: barred, root: None });
+        // Until then the share may be in use elsewhere. The source of a vote is below its target.
+        let source = Epoch(barred.0.saturating_sub(1));
+        let attestation = Some(AttestationMark { source, target: barred, root: None });
         let block = Some(BlockMark { slot, root: None });
         Ok(unknown.into_iter().map(|validator| ValidatorMarks { validator: *validator, attestation, block }).collect())
     }
@@ -158,10 +168,13 @@ impl Vault {
         }
         // The record of a clean stop names what the history was: only a process that has a record of its own changes it.
         self.hold_lease()?;
-        let digest = history_digest(marks);
-        let Some(history) = self.standing.history_mut() else { return Err(Refusal::NotOwned) };
-        let merged = history.merge(&marks.validators).and_then(|()| history.note_import(digest));
-        merged.map_err(|error| self.broke(error))
+        if let Err(error) = self.owned_mut()?.history.merge(&marks.validators) {
+            return Err(self.broke(error));
+        }
+        let held = self.owned_mut()?.keys.pins().map(|pins| pins.validators.clone()).unwrap_or_default();
+        self.cover(|validator| held.contains(validator))?;
+        let noted = self.owned_mut()?.history.note_import(history_digest(marks));
+        noted.map_err(|error| self.broke(error))
     }
 
     pub(super) fn retire(&mut self, validators: &[ValidatorPublic]) -> Result<(), Refusal> {

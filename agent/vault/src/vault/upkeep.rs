@@ -281,7 +281,7 @@ pub(crate) fn keep_approval(disk: &dyn Disk, approval: Approval) -> Result<(), S
 }
 
 /// What a tick must know of the present.
-fn present(owned: &Owned, wanted: Option<Vote>, now: Millis) -> lease::Present {
+pub(crate) fn present(owned: &Owned, wanted: Option<Vote>, now: Millis) -> lease::Present {
     let seen = wanted.or_else(|| owned.history.latest().map(|(source, target)| Vote { source, target }));
     let now = owned.epoch_at(now).unwrap_or_default();
     lease::Present { now, seen, signed_source: owned.history.highest_source() }

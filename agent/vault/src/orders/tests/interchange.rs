@@ -261,14 +261,14 @@ fn another_share_with_its_history_goes_on_where_the_first_one_ended() {
 }
 
 #[test]
-fn a_lost_history_begins_two_epochs_on_and_within_a_day_of_mainnet() {
+fn a_lost_history_begins_two_epochs_on_and_within_two_leases() {
     let (mut place, mut vault) = Situation::WithoutShares.set_up();
-    for first in [0, 3, 4, 3 + 226, u64::MAX] {
+    for first in [0, 3, 4, 3 + 2 * 8 + 1, u64::MAX] {
         let refused = import(&mut place, &mut vault, 1, HistoryClaim::Lost { first: Epoch(first) }).unwrap_err();
-        let words = format!("epoch {first} is outside 5 to 228: check the clocks of this machine and of the box");
+        let words = format!("epoch {first} is outside 5 to 19: check the clocks of this machine and of the box");
         assert_eq!(refused, words);
     }
-    for first in [5, 3 + 225] {
+    for first in [5, 3 + 2 * 8] {
         let (mut place, mut vault) = Situation::WithoutShares.set_up();
         import(&mut place, &mut vault, 1, HistoryClaim::Lost { first: Epoch(first) }).unwrap();
         let [marks] = <[_; 1]>::try_from(history_of(&mut vault).validators).unwrap();
