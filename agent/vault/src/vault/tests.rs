@@ -1,5 +1,8 @@
 //! Whole vaults on a simulated TPM: what they answer, over starts, stops, restored disks and orders.
 
+mod adversity;
+mod cuts;
+
 use std::fs;
 use std::path::Path;
 
