@@ -124,7 +124,8 @@ pub struct ImportOrder {
 pub enum HistoryClaim {
     /// It is what an `ImportHistory` with this digest brought.
     Imported(HistoryDigest),
-    /// It is lost: nothing before the epoch is signed, which is two or more after the present one.
+    /// It is lost: nothing before the epoch is signed, which is two or more after the present one, and no more than two
+    /// leases after it.
     Lost {
         /// The first epoch that may be signed.
         first: Epoch,
