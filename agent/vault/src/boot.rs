@@ -1,5 +1,7 @@
 //! The start of the process: a named list. Everything that needs a privilege is opened first, then what it guards.
 
+use std::io;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
 use holdfast_hal::tpm::{Tpm, TpmError, TpmKind};
@@ -21,6 +23,8 @@ pub struct Options {
     pub state: PathBuf,
     /// The socket.
     pub socket: PathBuf,
+    /// The TPM's address.
+    pub tpm: String,
     /// The only user that is answered.
     pub allowed_uid: u32,
     /// The file with the key that approves images.
@@ -74,6 +78,9 @@ pub enum BootError {
     /// The state folder cannot be used.
     #[error("cannot use the state folder")]
     State(#[from] StateError),
+    /// The service manager is not told.
+    #[error("cannot tell the service manager that the keys were read")]
+    Notify(#[source] io::Error),
     /// The TPM is not there.
     #[error("cannot use the TPM: check --tpm, and that the vault's user may open it")]
     Tpm(#[from] TpmError),
@@ -107,7 +114,7 @@ pub fn boot(options: Options, open_tpm: OpenTpm) -> Result<Booted, BootError> {
 
 const BOOT: &[Phase] = &[
     Phase { name: "handles", steps: &[harden, open_state, open_tpm, read_image, open_socket] },
-    Phase { name: "trust", steps: &[unseal_and_load_history, keep_to_the_folder, forbid_syscalls] },
+    Phase { name: "trust", steps: &[unseal_and_load_history, tell_opened, keep_to_the_folder, forbid_syscalls] },
 ];
 
 struct Phase {
@@ -182,9 +189,22 @@ fn unseal_and_load_history(bench: &mut Bench) -> Result<(), BootError> {
     Ok(())
 }
 
+/// The boot waits for this before it closes the phase in which the keys open.
+fn tell_opened(_: &mut Bench) -> Result<(), BootError> {
+    let Some(to) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
+    notify(Path::new(&to)).map_err(BootError::Notify)
+}
+
+/// As `sd_notify(3)` does for a socket with a path, which is what systemd gives to services.
+fn notify(to: &Path) -> io::Result<()> {
+    let sent = UnixDatagram::unbound()?.send_to(READY, to)?;
+    if sent == READY.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+}
+
 fn keep_to_the_folder(bench: &mut Bench) -> Result<(), BootError> {
     let socket_folder = bench.options.socket.parent().filter(|parent| !parent.as_os_str().is_empty());
-    if !confine::keep_to(&bench.options.state, socket_folder.unwrap_or(Path::new(".")))? {
+    let device = bench.options.tpm.strip_prefix("device:").map(Path::new);
+    if !confine::keep_to(&bench.options.state, socket_folder.unwrap_or(Path::new(".")), device)? {
         tracing::warn!("the kernel has no Landlock: only the unit keeps the vault to its folder");
     }
     Ok(())
@@ -197,11 +217,11 @@ fn forbid_syscalls(bench: &mut Bench) -> Result<(), BootError> {
 
 /// A lease on mainnet lasts 51 minutes: a power cut costs so much at most, and the TPM's memory outlives the box.
 pub const LEASE_EPOCHS: u64 = 8;
+const READY: &[u8] = b"READY=1";
 const IN_ORDER: &str = "an earlier step of the list has laid it out";
 
 #[cfg(test)]
 mod tests {
-    use std::io;
     use std::os::fd::AsFd;
 
     use holdfast_evidence::HistoryClaim;
@@ -223,7 +243,7 @@ mod tests {
     #[test]
     fn the_list_leaves_nothing_out() {
         let steps: Vec<usize> = BOOT.iter().map(|phase| phase.steps.len()).collect();
-        assert_eq!(steps, [5, 3], "a step was added: does the test's own list need it too?");
+        assert_eq!(steps, [5, 4], "a step was added: does the test's own list need it too?");
     }
 
     fn options(place: &Path) -> Options {
@@ -231,6 +251,7 @@ mod tests {
         Options {
             state: place.join("state"),
             socket: place.join("vault.sock"),
+            tpm: "device:/dev/tpmrm0".into(),
             allowed_uid: nix::unistd::geteuid().as_raw(),
             release_key: files.key,
             release_approvals: files.approvals,
@@ -305,6 +326,33 @@ mod tests {
     fn an_emulated_tpm_is_accepted_by_the_vaults_own_feature_only() {
         let accepted = accepted(Box::new(SimTpm::new(1)), "swtpm:host=127.0.0.1,port=1".into());
         assert_eq!(accepted.is_ok(), cfg!(feature = "danger_emulated_tpm"));
+    }
+
+    #[test]
+    fn the_service_manager_is_told_once_the_keys_were_read() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("notify");
+        assert!(notify(&path).is_err());
+        let manager = UnixDatagram::bind(&path).unwrap();
+        notify(&path).unwrap();
+        let mut heard = [0; 64];
+        let len = manager.recv(&mut heard).unwrap();
+        assert_eq!(&heard[..len], b"READY=1");
+    }
+
+    fn fail(bench: &mut Bench) -> Result<(), BootError> {
+        assert!(bench.options.socket.exists());
+        Err(BootError::TierC { reason: "the test ends the start here".into() })
+    }
+
+    #[test]
+    fn a_start_that_fails_late_leaves_no_socket() {
+        let place = tempfile::tempdir().unwrap();
+        let options = options(place.path());
+        let socket = options.socket.clone();
+        let phases = [Phase { name: "handles", steps: &[open_state, open_tpm, read_image, open_socket, fail] }];
+        assert!(run(&phases, options, Box::new(|| Ok(Box::new(SimTpm::new(1))))).is_err());
+        assert!(!socket.exists());
     }
 
     #[test]

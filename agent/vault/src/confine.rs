@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use holdfast_hal::tpm::TpmKind;
-use landlock::{ABI, Access, AccessFs, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus};
+use landlock::{
+    ABI, Access, AccessFs, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus,
+    make_bitflags,
+};
 use nix::libc;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
@@ -64,20 +67,23 @@ pub(crate) fn harden() -> Result<(), ConfineError> {
 }
 
 /// From here on the process opens, makes, renames and removes files below `folder` only, and runs none. What is open stays
-/// open: the TPM and the socket. Says whether the kernel did all of that; one without Landlock does nothing of it, and the
-/// unit's own confinement is then the only one.
+/// open. Says whether the kernel did that, as far as it knows these rights; one without Landlock does nothing of it, and
+/// the unit's own confinement is then the only one.
 ///
-/// Below `socket_folder` it may still remove files: its socket, in the end.
-pub(crate) fn keep_to(folder: &Path, socket_folder: &Path) -> Result<bool, ConfineError> {
+/// Below `socket_folder` it may still remove files: its socket, in the end. And it may open the TPM's `device` again, when
+/// the connection was lost.
+pub(crate) fn keep_to(folder: &Path, socket_folder: &Path, device: Option<&Path>) -> Result<bool, ConfineError> {
     let failed = |err| ConfineError::Files { path: folder.to_owned(), err };
     let open = |path: &Path| PathFd::new(path).map_err(|err| ConfineError::Folder { path: path.to_owned(), err });
     let (state, socket) = (open(folder)?, open(socket_folder)?);
+    let device = device.map(open).transpose()?.map(|device| PathBeneath::new(device, DEVICE_USED));
     let all = AccessFs::from_all(LANDLOCK);
     let kept = Ruleset::default()
         .handle_access(all)
         .and_then(Ruleset::create)
         .and_then(|rules| rules.add_rule(PathBeneath::new(state, all & !AccessFs::Execute)))
         .and_then(|rules| rules.add_rule(PathBeneath::new(socket, AccessFs::RemoveFile)))
+        .and_then(|rules| rules.add_rules(device.map(Ok::<_, landlock::RulesetError>)))
         .and_then(landlock::RulesetCreated::restrict_self)
         .map_err(failed)?;
     Ok(kept.ruleset != RulesetStatus::NotEnforced)
@@ -115,6 +121,7 @@ fn argument(index: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule
 
 /// The rights that Linux 6.2 knows; older kernels take those that they know.
 const LANDLOCK: ABI = ABI::V3;
+const DEVICE_USED: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | WriteFile});
 
 /// Without conditions. `openat` stays because an import writes files and SQLite opens its own; it reaches what
 /// [`keep_to`] leaves: the state folder.
@@ -134,7 +141,6 @@ const ALLOWED: &[i64] = &[
     // Files of the state folder, by us and by SQLite.
     libc::SYS_faccessat,
     libc::SYS_fchmod,
-    libc::SYS_fchown,
     libc::SYS_fcntl,
     libc::SYS_fdatasync,
     libc::SYS_flock,
@@ -173,14 +179,11 @@ const ALLOWED: &[i64] = &[
     libc::SYS_exit,
     libc::SYS_exit_group,
     libc::SYS_futex,
-    libc::SYS_getegid,
     libc::SYS_geteuid,
-    libc::SYS_getgid,
     libc::SYS_getpid,
     libc::SYS_getrandom,
     libc::SYS_gettid,
     libc::SYS_gettimeofday,
-    libc::SYS_getuid,
     libc::SYS_madvise,
     libc::SYS_mremap,
     libc::SYS_munmap,
@@ -339,7 +342,7 @@ mod tests {
         }
         let filter = filter(TpmKind::Device).unwrap();
         let tried = move || {
-            let kept = keep_to(&own, &own).unwrap();
+            let kept = keep_to(&own, &own, Some(Path::new("/dev/null"))).unwrap();
             seccompiler::apply_filter(&filter).unwrap();
             let denied = |done: io::Result<()>| done.is_err_and(|err| err.kind() == io::ErrorKind::PermissionDenied);
             #[expect(unsafe_code, reason = "there is no safe way to ask for what must be refused")]
@@ -347,6 +350,7 @@ mod tests {
             let traced = nix::errno::Errno::result(unsafe { libc::ptrace(libc::PTRACE_SEIZE, 1, 0, 0) });
             assert_eq!(std::fs::read(own.join("file")).unwrap(), b"held");
             std::fs::write(own.join("new"), b"ours").unwrap();
+            std::fs::write("/dev/null", b"to the device").unwrap();
             let outcomes = [
                 denied(std::fs::read(others.join("file")).map(drop)),
                 denied(std::fs::write(others.join("new"), b"ours")),

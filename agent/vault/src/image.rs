@@ -91,6 +91,7 @@ mod tests {
         release(&Options {
             state: place.path().into(),
             socket: place.path().into(),
+            tpm: String::new(),
             allowed_uid: 0,
             release_key,
             release_approvals,
