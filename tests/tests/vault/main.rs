@@ -15,6 +15,7 @@ mod far_future;
 mod interchange;
 mod lease_rows;
 mod life;
+mod lost_bus;
 mod memory;
 mod on_the_bus;
 mod orders;
@@ -42,6 +43,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("lease_rows_clocks", lease_rows::clocks),
     ("orders_are_refused_unless_they_count", orders::refused_unless_they_count),
     ("bus_sees_no_secret", on_the_bus::sees_no_secret),
+    ("bus_that_breaks_is_joined_again", lost_bus::is_joined_again),
     ("memory_holds_secrets_in_their_room_only", memory::holds_secrets_in_their_room_only),
     ("eip3076_bounds_hold", interchange::bounds_hold),
     ("eip3076_history_outlives_shares", interchange::history_outlives_shares),
