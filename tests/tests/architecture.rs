@@ -26,7 +26,12 @@ const CRATES: &[(&str, &str, &str, &str)] = &[
     ("agent/evidence", "evidence", "types", ""),
     ("agent/health", "health", "types hal", "hal-sim"),
     ("agent/vault/client", "vault-client", "types eth evidence", ""),
-    ("agent/vault", "vault", "types eth bls dkg-secret evidence vault-client hal hal-tpm", "hal-sim cluster test-operator"),
+    (
+        "agent/vault",
+        "vault",
+        "types eth bls dkg-secret evidence vault-client hal hal-tpm",
+        "hal-sim cluster test-operator",
+    ),
     ("agent/api", "api", "types", ""),
     (
         "agent/daemon",
