@@ -95,11 +95,7 @@ mod tests {
     use super::*;
 
     fn blob() -> SealedBlob {
-        SealedBlob {
-            public: vec![1; 80],
-            private: vec![2; 160],
-            storage_root: TpmName(vec![3; 34]),
-        }
+        SealedBlob { public: vec![1; 80], private: vec![2; 160], storage_root: TpmName(vec![3; 34]) }
     }
 
     #[test]

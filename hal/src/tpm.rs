@@ -1,6 +1,7 @@
 //! The TPM as the vault needs it: seal, unseal, monotonic counters, randomness, platform registers, two signing keys.
 
 use std::fmt;
+use std::time::Duration;
 
 use holdfast_types::{P256Public, P256Signature, PolicyDigest};
 use zeroize::Zeroizing;
@@ -8,10 +9,18 @@ use zeroize::Zeroizing;
 /// The most bytes that one sealed object may carry (TPM 2.0 Library Part 2, `TPM2B_SENSITIVE_DATA`).
 pub const SEAL_LEN_MAX: usize = 128;
 
+/// Long enough for a chip to end what it does, short enough for a start.
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
+
 /// One TPM 2.0. All calls block; a chip needs up to about half a second for each.
 pub trait Tpm {
     /// What kind of TPM this is; an emulated one proves nothing.
     fn kind(&self) -> TpmKind;
+
+    /// Waits before a command that was refused is asked once more: a busy TPM needs a moment.
+    fn wait(&mut self) {
+        std::thread::sleep(BUSY_PAUSE);
+    }
 
     /// `len` bytes (at most 32) from the TPM's own generator.
     ///

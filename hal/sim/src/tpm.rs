@@ -176,6 +176,9 @@ impl SimTpm {
 }
 
 impl Tpm for SimTpm {
+    /// Nothing that happens here takes time.
+    fn wait(&mut self) {}
+
     fn kind(&self) -> TpmKind {
         self.chip().kind
     }

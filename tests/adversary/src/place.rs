@@ -91,6 +91,10 @@ fn gone() -> TpmError {
 }
 
 impl Tpm for PoweredTpm {
+    fn wait(&mut self) {
+        self.tpm.wait();
+    }
+
     fn kind(&self) -> TpmKind {
         self.tpm.kind()
     }

@@ -92,7 +92,7 @@ fn no_schedule_makes_the_vault_sign_twice() {
     assert!(plan.is_replay() || missed.is_empty(), "{}\n{stats}", missed.join("\n"));
 }
 
-const RUNS: u64 = 200;
+const RUNS: u64 = 2_000;
 
 /// What must have happened at least, for each thousand runs.
 const FLOORS: &[(&str, &str, u64)] = &[

@@ -83,7 +83,7 @@ impl Registers {
         let [image, command_line, extensions] = approval::IMAGE_REGISTERS;
         let wanted = [boot_state, image, command_line, extensions].map(PcrIndex);
         let failed = |err| SealError::tpm("read its platform registers", err);
-        match patiently(|| tpm.read_pcrs(&wanted)).map_err(failed)?[..] {
+        match patiently(tpm, |tpm| tpm.read_pcrs(&wanted)).map_err(failed)?[..] {
             [seven, eleven, twelve, thirteen] => Ok(Self { image: [eleven, twelve, thirteen], boot_state: [seven] }),
             _ => Err(failed(TpmError::Refused { operation: "read registers", err: "not one value for each".into() })),
         }
@@ -147,7 +147,8 @@ impl<'a> Approvals<'a> {
             self.firmware.iter().filter(here)
         };
         let valid = |approved: &&Approval| approved.verify(&constants.authority).is_ok();
-        choice.only(fitting())
+        choice
+            .only(fitting())
             .or_else(|| fitting().find(valid))
             .ok_or(PolicyFault::OtherBootState { value: present.boot_state[0] })
     }

@@ -133,7 +133,7 @@ fn other_machine(key: &'static str, sealed: &[u8], present: TpmName) -> SealErro
 fn ask<T>(
     tpm: &mut dyn Tpm,
     what: &'static str,
-    mut call: impl FnMut(&mut dyn Tpm) -> Result<T, TpmError>,
+    call: impl FnMut(&mut dyn Tpm) -> Result<T, TpmError>,
 ) -> Result<T, SealError> {
-    patiently(|| call(tpm)).map_err(|err| SealError::tpm(what, err))
+    patiently(tpm, call).map_err(|err| SealError::tpm(what, err))
 }

@@ -3,29 +3,30 @@
 //! Only a read-back decides whether the counter has moved: an answer can get lost, and a second increment on top of one
 //! that happened would leave nothing that opens.
 
-use std::time::Duration;
-
 use holdfast_hal::tpm::{CounterReading, NvIndex, Tpm, TpmError};
 
 use super::error::SealError;
 
 /// Repeats what the TPM refused, which may be for the moment only. Nothing that counts is to be asked this way.
-pub(crate) fn patiently<T>(mut ask: impl FnMut() -> Result<T, TpmError>) -> Result<T, TpmError> {
+pub(crate) fn patiently<T>(
+    tpm: &mut dyn Tpm,
+    mut ask: impl FnMut(&mut dyn Tpm) -> Result<T, TpmError>,
+) -> Result<T, TpmError> {
     for _ in 1..TPM_TRIES {
-        match ask() {
+        match ask(tpm) {
             Err(TpmError::Refused { operation, err }) => {
                 tracing::warn!(operation, error = %err, "the TPM refused, trying again");
-                std::thread::sleep(TPM_PAUSE);
+                tpm.wait();
             }
             decided => return decided,
         }
     }
-    ask()
+    ask(tpm)
 }
 
 /// The generation counter as it is.
 pub(super) fn read(tpm: &mut dyn Tpm) -> Result<CounterReading, TpmError> {
-    patiently(|| tpm.counter_read(GENERATION_COUNTER))
+    patiently(tpm, |tpm| tpm.counter_read(GENERATION_COUNTER))
 }
 
 /// Brings the generation counter from `from` to the next value.
@@ -41,7 +42,7 @@ pub(super) fn advance(tpm: &mut dyn Tpm, from: u64) -> Result<(), SealError> {
             Err(err) if found == from => {
                 tracing::warn!(error = %err, "the TPM did not count, trying again");
                 refusal = Some(err);
-                std::thread::sleep(TPM_PAUSE);
+                tpm.wait();
             }
             _ => return Err(SealError::CounterMoved { expected: from.saturating_add(1), found }),
         }
@@ -55,4 +56,3 @@ pub(crate) const LEASE_COUNTER: NvIndex = NvIndex(0x0180_4801);
 pub(crate) const GENERATION_COUNTER: NvIndex = NvIndex(0x0180_4802);
 /// For a TPM that is busy; what ends a policy session at boot is repeated below this already.
 pub(super) const TPM_TRIES: usize = 3;
-const TPM_PAUSE: Duration = if cfg!(test) { Duration::ZERO } else { Duration::from_millis(100) };

@@ -19,7 +19,7 @@ use crate::memory::wipe_stack;
 
 /// 32 bytes from the TPM's randomness and the system's: neither alone decides them.
 pub(crate) fn random_secret(tpm: &mut dyn Tpm) -> Result<Zeroizing<[u8; 32]>, SealError> {
-    let of_tpm = patiently(|| tpm.random(32)).map_err(|err| SealError::tpm("give randomness", err))?;
+    let of_tpm = patiently(tpm, |tpm| tpm.random(32)).map_err(|err| SealError::tpm("give randomness", err))?;
     let mut of_system = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *of_system).map_err(SealError::Random)?;
     let mut secret = Zeroizing::new([0; 32]);
@@ -84,10 +84,11 @@ impl WrappingKey {
             let approval = approvals.of_image(to.constants, to.level, registers, choice)?;
             Ok(to.unseal_policy(&approval::IMAGE_REGISTERS, approval, to.constants.release))
         })?;
-        let boot_state = unseal_half(tpm, &halves.boot_state, &approval::FIRMWARE_REGISTERS, file, |registers, choice| {
-            let approval = approvals.of_boot_state(to.constants, registers, choice)?;
-            Ok(to.unseal_policy(&approval::FIRMWARE_REGISTERS, approval, to.constants.authority))
-        })?;
+        let boot_state =
+            unseal_half(tpm, &halves.boot_state, &approval::FIRMWARE_REGISTERS, file, |registers, choice| {
+                let approval = approvals.of_boot_state(to.constants, registers, choice)?;
+                Ok(to.unseal_policy(&approval::FIRMWARE_REGISTERS, approval, to.constants.authority))
+            })?;
         Ok(Self::derived(&image, &boot_state, to.constants_bytes))
     }
 
@@ -164,7 +165,7 @@ impl SealedTo<'_> {
 }
 
 fn seal_half(tpm: &mut dyn Tpm, half: &[u8; 32], policy: &PolicyDigest) -> Result<SealedBlob, SealError> {
-    let sealed = patiently(|| tpm.seal(half, policy)).map_err(|err| SealError::tpm("seal a new key", err))?;
+    let sealed = patiently(tpm, |tpm| tpm.seal(half, policy)).map_err(|err| SealError::tpm("seal a new key", err))?;
     forget(tpm)?;
     Ok(sealed)
 }
@@ -181,7 +182,7 @@ fn unseal_half(
     let mut choice = Choice::LeftToTpm;
     for _ in 0..TPM_TRIES {
         let policy = choose(&Registers::read(tpm)?, choice)?;
-        let secret = match patiently(|| tpm.unseal(half, &policy)) {
+        let secret = match patiently(tpm, |tpm| tpm.unseal(half, &policy)) {
             Ok(secret) => secret,
             Err(TpmError::PolicyFailed { step: PolicyStep::Registers }) => continue,
             Err(TpmError::PolicyFailed { step: PolicyStep::Approval }) => {
@@ -211,7 +212,7 @@ fn unseal_half(
 
 /// A TPM stack keeps the last command and its answer in a buffer of its own: others overwrite the secret in it.
 fn forget(tpm: &mut dyn Tpm) -> Result<(), SealError> {
-    patiently(|| tpm.random(32)).map_err(|err| SealError::tpm("give randomness", err))?;
+    patiently(tpm, |tpm| tpm.random(32)).map_err(|err| SealError::tpm("give randomness", err))?;
     wipe_stack();
     Ok(())
 }

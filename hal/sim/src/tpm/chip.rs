@@ -3,7 +3,7 @@
 //! It knows nothing of faults but their list; `tpm.rs` plays them.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use holdfast_evidence::{SigningKey, policy, verify};
 use holdfast_hal::tpm::{
@@ -22,9 +22,6 @@ pub(super) struct Chip {
     pub(super) faults: VecDeque<(Operation, Fault)>,
     generator: [u8; 32],
     draws: u64,
-    /// The approvals that were checked, by their hash, and the digest that each gives: checking is slow, and a
-    /// simulation unseals with the same few over and over.
-    approvals: HashMap<[u8; 32], PolicyDigest>,
 }
 
 /// What survives a loss of power, and what a copy of the TPM copies.
@@ -76,7 +73,6 @@ impl Chip {
             faults: VecDeque::new(),
             generator: hash(&[b"generator", &seed]),
             draws: 0,
-            approvals: HashMap::new(),
         }
     }
 
@@ -120,7 +116,7 @@ impl Chip {
         if self.state.registers(&policy.pcrs)? != policy.approved {
             return Err(failed(PolicyStep::Registers));
         }
-        let authorized = self.authorize(policy).ok_or(failed(PolicyStep::Approval))?;
+        let authorized = Self::authorize(policy).ok_or(failed(PolicyStep::Approval))?;
         let counter = self.state.read(policy.counter)?;
         if counter.value != policy.counter_value {
             return Err(failed(PolicyStep::Counter));
@@ -128,20 +124,29 @@ impl Chip {
         Ok(policy::counter_equals(&authorized, &counter.name.0, counter.value))
     }
 
-    fn authorize(&mut self, policy: &UnsealPolicy) -> Option<PolicyDigest> {
+    fn authorize(policy: &UnsealPolicy) -> Option<PolicyDigest> {
         let UnsealPolicy { approved, policy_ref, signer, signature, .. } = policy;
         let known_as = hash(&[&signer.0, &signature.0, &approved.0, policy_ref]);
-        if let Some(authorized) = self.approvals.get(&known_as) {
+        let mut known = CHECKED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(authorized) = known.get(&known_as) {
             return Some(*authorized);
         }
         if !verify(signer, &[&approved.0, policy_ref.as_slice()].concat(), signature) {
             return None;
         }
         let authorized = policy::authorized(signer, policy_ref).ok()?;
-        self.approvals.insert(known_as, authorized);
+        if known.len() == CHECKED_MAX {
+            known.clear();
+        }
+        known.insert(known_as, authorized);
         Some(authorized)
     }
 }
+
+/// Approvals whose signatures were found to hold, with what they authorise: true on every TPM, and slow to find out for
+/// each of a hundred thousand.
+static CHECKED: LazyLock<Mutex<HashMap<[u8; 32], PolicyDigest>>> = LazyLock::new(Mutex::default);
+const CHECKED_MAX: usize = 10_000;
 
 impl State {
     pub(super) fn pcr(&self, index: PcrIndex) -> Result<[u8; 32], TpmError> {

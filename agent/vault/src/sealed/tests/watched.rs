@@ -34,6 +34,8 @@ impl<F: FnMut(Operation, &SimTpm) -> Option<Fault>> Watched<F> {
 }
 
 impl<F: FnMut(Operation, &SimTpm) -> Option<Fault>> Tpm for Watched<F> {
+    fn wait(&mut self) {}
+
     fn kind(&self) -> TpmKind {
         self.tpm.kind()
     }
