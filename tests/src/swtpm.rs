@@ -4,8 +4,10 @@
 
 use std::fs::{self, File};
 use std::net::TcpListener;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -112,11 +114,16 @@ impl Drop for Swtpm {
 }
 
 /// A port that is free now and whose upper neighbour is free too.
+///
+/// From below those that the kernel gives to clients: each command to swtpm is a connection, and its port rests for a
+/// minute after it, so that after some thousand commands hardly two neighbours up there are free.
 fn free_port_pair() -> Result<u16> {
     for _ in 0..PORT_TRIES_MAX {
-        let lower = TcpListener::bind(("127.0.0.1", 0))?;
-        let port = lower.local_addr()?.port();
-        if port.checked_add(1).is_some_and(|upper| TcpListener::bind(("127.0.0.1", upper)).is_ok()) {
+        let pairs = u32::from((PORTS.end - PORTS.start) / 2);
+        let step = NEXT_PAIR.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id().wrapping_mul(997));
+        let port = PORTS.start + 2 * u16::try_from(step % pairs)?;
+        let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if free(port) && free(port + 1) {
             return Ok(port);
         }
     }
@@ -127,6 +134,9 @@ fn log_path(state_dir: &Path) -> PathBuf {
     state_dir.join("swtpm.log")
 }
 
+/// Below the range that clients get by default (`ip_local_port_range`), above well-known services.
+const PORTS: Range<u16> = 15_000..32_000;
+static NEXT_PAIR: AtomicU32 = AtomicU32::new(0);
 const PORT_TRIES_MAX: usize = 200;
 const START_LIMIT: Duration = Duration::from_secs(20);
 const POLL_PAUSE: Duration = Duration::from_millis(2);

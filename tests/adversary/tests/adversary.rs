@@ -99,7 +99,7 @@ const FLOORS: &[(&str, &str, u64)] = &[
     ("released", "attestations", 2000),
     ("released", "blocks", 150),
     ("released", "harmless", 40),
-    ("released", "verified", 100),
+    ("released", "verified", 30),
     ("refused", "BelowFloor", 600),
     ("refused", "DoubleVote", 300),
     ("refused", "OutOfRange", 600),

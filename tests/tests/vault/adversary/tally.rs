@@ -51,7 +51,7 @@ impl Tally {
             ensure!(found >= least, "only {found} {what} in {runs} runs, expected {least} at least");
             Ok(())
         };
-        floor("signatures released", self.signed, 10 * runs)?;
+        floor("signatures released", self.signed, 4 * runs)?;
         for rule in ["double vote", "double proposal", "outside the window", "surround vote", "target too low"] {
             floor(rule, self.refused.get(rule).copied().unwrap_or_default(), runs.div_ceil(4))?;
         }
