@@ -36,7 +36,7 @@ impl Machine {
             );
         }
         let measured = tpm.read_pcrs(&[PcrIndex(7), PcrIndex(11)])?;
-        if measured.iter().any(|value| *value == [0; 32]) {
+        if measured.contains(&[0; 32]) {
             return is(Tier::B, "the boot is not measured into the TPM: registers 7 and 11 do not both have a value");
         }
         is(Tier::A, "TPM, Secure Boot and measured boot")

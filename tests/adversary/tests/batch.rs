@@ -1,5 +1,7 @@
 //! What one batch costs the disk: the duties of a slot are one transaction and one sync, however many they are.
 
+#![expect(clippy::unwrap_used, reason = "every function here is a part of a test")]
+
 use holdfast_adversary::disk::{OpKind, SimDisk};
 use holdfast_adversary::place::{Place, SimClock};
 use holdfast_eth::{AttestationData, Checkpoint};

@@ -259,7 +259,9 @@ fn wait_for_close(rig: &mut Rig, id: ClosedId) -> anyhow::Result<()> {
 /// lost has succeeded: what is read back decides.
 pub(crate) fn failing_ticks(dir: &Path) -> anyhow::Result<()> {
     let mut rig = Rig::signing(dir, Network::fast(SHORT), 2)?;
-    let lies: [(&str, bool, fn() -> Meddle); 3] = [
+    /// What it does, whether the counter moves, how it is done.
+    type Lie = (&'static str, bool, fn() -> Meddle);
+    let lies: [Lie; 3] = [
         ("that say they are done", true, || answers_increments(command::done())),
         ("that are refused", true, || answers_increments(command::refusal(GENERAL_FAILURE))),
         ("whose answers are lost", false, || {

@@ -19,6 +19,7 @@ use crate::sealed::{self, Found, Sealed};
 use crate::state::Disk;
 
 /// What the vault can do at present.
+#[expect(clippy::large_enum_variant, reason = "there is one of it in a process")]
 pub(crate) enum Standing {
     /// Nothing is sealed here.
     Unowned { room: KeyRoom, history: History },
