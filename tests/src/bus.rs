@@ -6,12 +6,14 @@
 pub mod command;
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
+
+use crate::swtpm::listen_on_neighbours;
 
 /// Sits between clients that come one after the other and one swtpm. Dropping it cuts the bus.
 pub struct Bus {
@@ -54,7 +56,7 @@ impl Bus {
     /// # Errors
     /// When nothing listens there, or there are no free ports.
     pub fn to(tpm_port: u16) -> anyhow::Result<Self> {
-        let (data, control) = neighbours()?;
+        let (data, control) = listen_on_neighbours()?;
         let port = data.local_addr()?.port();
         let tpm = TcpStream::connect(("127.0.0.1", tpm_port)).context("swtpm does not answer")?;
         let traffic = Traffic { tpm: Wire(tpm), record: None, meddle: None };
@@ -193,17 +195,5 @@ fn read_message(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     Ok(message)
 }
 
-fn neighbours() -> anyhow::Result<(TcpListener, TcpListener)> {
-    for _ in 0..PORT_TRIES_MAX {
-        let data = TcpListener::bind(("127.0.0.1", 0))?;
-        let port = data.local_addr()?.port();
-        if let Some(Ok(control)) = port.checked_add(1).map(|upper| TcpListener::bind(("127.0.0.1", upper))) {
-            return Ok((data, control));
-        }
-    }
-    bail!("found no two neighbouring free ports in {PORT_TRIES_MAX} tries")
-}
-
-const PORT_TRIES_MAX: usize = 100;
 /// swtpm takes and gives 4,096 bytes at most.
 const MESSAGE_LEN_MAX: usize = 4_096;

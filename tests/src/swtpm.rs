@@ -113,21 +113,29 @@ impl Drop for Swtpm {
     }
 }
 
-/// A port that is free now and whose upper neighbour is free too.
+/// Listens on two neighbouring ports, as a client expects the command and the control channel of a TPM to be.
 ///
 /// From below those that the kernel gives to clients: each command to swtpm is a connection, and its port rests for a
 /// minute after it, so that after some thousand commands hardly two neighbours up there are free.
-fn free_port_pair() -> Result<u16> {
+///
+/// # Errors
+/// When no two neighbours are free.
+pub fn listen_on_neighbours() -> Result<(TcpListener, TcpListener)> {
     for _ in 0..PORT_TRIES_MAX {
         let pairs = u32::from((PORTS.end - PORTS.start) / 2);
         let step = NEXT_PAIR.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id().wrapping_mul(997));
         let port = PORTS.start + 2 * u16::try_from(step % pairs)?;
-        let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if free(port) && free(port + 1) {
-            return Ok(port);
+        let listen = |port| TcpListener::bind(("127.0.0.1", port)).ok();
+        if let Some(pair) = listen(port).zip(listen(port + 1)) {
+            return Ok(pair);
         }
     }
     bail!("found no two neighbouring free ports in {PORT_TRIES_MAX} tries")
+}
+
+fn free_port_pair() -> Result<u16> {
+    let (lower, _upper) = listen_on_neighbours()?;
+    Ok(lower.local_addr()?.port())
 }
 
 fn log_path(state_dir: &Path) -> PathBuf {

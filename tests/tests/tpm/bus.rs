@@ -1,9 +1,11 @@
 //! The bus between us and the TPM, in the hands of somebody else: it records, injects commands and changes answers.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+
+use holdfast_tests::swtpm::listen_on_neighbours;
 
 /// Sits between one client and one swtpm.
 pub(crate) struct Bus {
@@ -36,7 +38,7 @@ impl Wire<'_> {
 impl Bus {
     /// A bus to the swtpm at `tpm_port`.
     pub(crate) fn new(tpm_port: u16) -> Self {
-        let (data, control) = neighbours();
+        let (data, control) = listen_on_neighbours().unwrap();
         let port = data.local_addr().unwrap().port();
         let tpm = TcpStream::connect(("127.0.0.1", tpm_port)).unwrap();
         let shared = Shared { tpm, recorded: Vec::new(), commands: Vec::new(), before: None, tamper: None };
@@ -129,15 +131,4 @@ fn read_message(stream: &mut TcpStream) -> Option<Vec<u8>> {
     message.resize(usize::try_from(len).unwrap(), 0);
     stream.read_exact(&mut message[6..]).ok()?;
     Some(message)
-}
-
-fn neighbours() -> (TcpListener, TcpListener) {
-    for _ in 0..100 {
-        let data = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = data.local_addr().unwrap().port();
-        if let Ok(control) = TcpListener::bind(("127.0.0.1", port.saturating_add(1))) {
-            return (data, control);
-        }
-    }
-    panic!("no two neighbouring free ports");
 }
