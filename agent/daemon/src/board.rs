@@ -139,16 +139,7 @@ mod tests {
     use super::*;
 
     fn board() -> Board {
-        Board::new(Status {
-            version: String::new(),
-            mode: Mode::Syncing,
-            reason: String::new(),
-            cluster: String::new(),
-            validators: 0,
-            peers: Vec::new(),
-            vault: None,
-            bls_path: String::new(),
-        })
+        Board::new(crate::run::first_status())
     }
 
     fn event(slot: u64, step: DutyStep) -> DutyEvent {

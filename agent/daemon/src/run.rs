@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use holdfast_api::{Lease, PeerStatus, Status, VaultClosed, VaultSummary};
+use holdfast_api::{Lease, PeerStatus, Status, Timestamp, VaultClosed, VaultSummary};
 use holdfast_cluster::{Networks, VerifiedLock};
 use holdfast_core::io::{DutyEvent, DutyStep, Effect, Input, OutgoingConsensus};
 use holdfast_core::{Node, Setup, SetupError, ValidatorShares};
@@ -166,6 +166,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), R
 
 pub(crate) fn first_status() -> Status {
     Status {
+        name: String::new(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         mode: Mode::Maintenance,
         reason: "starting".to_owned(),
@@ -174,6 +175,9 @@ pub(crate) fn first_status() -> Status {
         peers: Vec::new(),
         vault: None,
         bls_path: holdfast_bls::path().to_owned(),
+        now: Timestamp(now()),
+        clock_synchronised: false,
+        conditions: Vec::new(),
     }
 }
 

@@ -1,0 +1,135 @@
+//! What happens, as it happens: server-sent events that resume by id, the log, and the audit log.
+
+use holdfast_types::Mode;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::{Condition, DutyRecord, Operation, PeerStatus, Timestamp};
+
+/// One event: `id` is the event's id, `event` its kind, `data` this.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    /// Its number; each is one more than the one before, also over a restart of the daemon.
+    pub id: u64,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    #[serde(flatten)]
+    pub what: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "kind", content = "data", rename_all = "lowercase")]
+pub enum EventKind {
+    /// An entry of the audit log.
+    Audit(AuditEntry),
+    /// A condition came, changed or went.
+    Condition(ConditionChange),
+    /// A duty changed.
+    Duty(DutyRecord),
+    /// Events were evicted before this reader came back.
+    Gap(Gap),
+    /// The mode changed.
+    Mode(ModeChange),
+    /// An operation moved on.
+    Operation(Operation),
+    /// A peer came or went.
+    Peer(PeerStatus),
+}
+
+/// Events that are not kept any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Gap {
+    /// The first that is missing.
+    pub from: u64,
+    /// The last that is missing.
+    pub to: u64,
+}
+
+/// A new mode.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ModeChange {
+    /// The mode.
+    #[schema(value_type = String)]
+    pub mode: Mode,
+    /// State, reason and remedy in one sentence.
+    pub reason: String,
+}
+
+/// A condition that came, changed or went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConditionChange {
+    /// The condition.
+    pub condition: Condition,
+    /// Whether it is over.
+    pub over: bool,
+}
+
+/// Who asked for what, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditEntry {
+    /// Its number, from 1 on.
+    pub number: u64,
+    /// When.
+    pub at: Timestamp,
+    /// Who: the subject and serial number of the certificate; `nobody` without one.
+    pub by: String,
+    /// From where.
+    pub from: String,
+    /// The request: method and path.
+    pub request: String,
+    /// The HTTP status of the answer.
+    pub status: u16,
+    /// The id of the problem, if there was one.
+    pub problem: Option<String>,
+}
+
+/// The query of lists that go by number: `GET /v1/audit`, `GET /v1/logs`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct AfterQuery {
+    /// Those after this number.
+    #[serde(default)]
+    pub after: u64,
+    /// At most so many, 1 to 500; 100 when absent.
+    pub limit: Option<u16>,
+}
+
+/// Answers `GET /v1/audit`: oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditList {
+    /// The entries.
+    pub entries: Vec<AuditEntry>,
+}
+
+/// Answers `GET /v1/logs`: oldest first. To follow, ask again with the last number.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogList {
+    /// The lines.
+    pub lines: Vec<LogLine>,
+}
+
+/// One line of the daemon's log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogLine {
+    /// Its number.
+    pub number: u64,
+    /// When.
+    pub at: Timestamp,
+    /// How grave: `ERROR`, `WARN`, `INFO`, `DEBUG`.
+    pub level: String,
+    /// What wrote it.
+    pub target: String,
+    /// The text with its fields.
+    pub text: String,
+}

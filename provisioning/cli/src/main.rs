@@ -1,0 +1,5 @@
+//! Holdfast: the operator's command.
+
+#![forbid(unsafe_code)]
+
+fn main() {}

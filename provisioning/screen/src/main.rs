@@ -1,0 +1,5 @@
+//! Holdfast: the box's own display.
+
+#![forbid(unsafe_code)]
+
+fn main() {}
