@@ -13,6 +13,7 @@ mod configuration;
 mod duty;
 mod event;
 mod operation;
+mod outcome;
 mod pairing;
 mod paths;
 mod problem;
@@ -33,6 +34,7 @@ pub use event::{
     AfterQuery, AuditEntry, AuditList, ConditionChange, Event, EventKind, Gap, LogLine, LogList, ModeChange,
 };
 pub use operation::{Action, Operation, OperationList, OperationState};
+pub use outcome::Outcome;
 pub use pairing::{PairingFinish, PairingFinished, PairingOwn, PairingStart, PairingStarted};
 pub use problem::{DOCS_URL, Problem, ProblemId};
 pub use role::{Role, UnknownRole};
