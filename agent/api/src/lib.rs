@@ -20,6 +20,7 @@ mod problem;
 mod role;
 mod screen;
 mod status;
+mod text;
 mod time;
 mod vault;
 
@@ -40,6 +41,7 @@ pub use problem::{DOCS_URL, Problem, ProblemId};
 pub use role::{Role, UnknownRole};
 pub use screen::{PairingCode, Screen};
 pub use status::{Condition, Lease, PeerList, PeerStatus, Severity, Status, VaultClosed, VaultSummary, Version};
+pub use text::{printable, span};
 pub use time::Timestamp;
 pub use vault::{
     ApprovalRequest, ChallengeAnswer, CredentialAnswer, CredentialRequest, EvidenceAnswer, EvidenceKind,

@@ -170,3 +170,49 @@ const HANGS_AFTER: Duration = Duration::from_secs(8);
 const STEP_MS_MIN: u64 = 1_000;
 /// Seldom enough not to be seen, often enough that what was spoilt is not there for long.
 const REPAINT_EVERY: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+    use crate::draw::play;
+
+    #[test]
+    fn the_daemon_is_asked_until_nobody_listens_and_a_wish_does_not_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("screen");
+        let listener = UnixListener::bind(&path).unwrap();
+        let (wish, wishes) = sync_channel(1);
+        let (tell, told) = sync_channel(1);
+        let asking = thread::spawn(move || keep_asking(&path, &wishes, &tell));
+        let answer = |starts: &str, body: &[u8]| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = [0; 1024];
+            let n = stream.read(&mut head).unwrap();
+            assert!(head[..n].starts_with(starts.as_bytes()));
+            write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len()).unwrap();
+            stream.write_all(body).unwrap();
+        };
+        let body = serde_json::to_vec(&play::unpaired()).unwrap();
+        wish.send(()).unwrap();
+        answer("GET /screen ", &body);
+        assert!(matches!(told.recv().unwrap(), Told::Screen(Ok(screen)) if *screen == play::unpaired()));
+        answer("POST /screen/code ", b"");
+        assert!(matches!(told.recv().unwrap(), Told::NewCode(Ok(()))));
+        answer("GET /screen ", b"{}");
+        assert!(matches!(told.recv().unwrap(), Told::Screen(Err(AskError::Malformed(_)))));
+        drop((wish, told));
+        asking.join().unwrap();
+    }
+
+    #[test]
+    fn a_clock_that_runs_on_is_not_set() {
+        assert_eq!(Clock::now().step(), None);
+        let mut behind = Clock { wall: Millis(0), steady: Instant::now() };
+        assert!(behind.step().is_some_and(|step_ms| step_ms > 0));
+        let mut ahead = Clock { wall: Millis(u64::MAX / 4), steady: Instant::now() };
+        assert!(ahead.step().is_some_and(|step_ms| step_ms < 0));
+    }
+}

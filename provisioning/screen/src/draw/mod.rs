@@ -12,7 +12,7 @@ mod tests;
 
 use std::borrow::Cow;
 
-use holdfast_api::Screen;
+use holdfast_api::{Screen, printable};
 use holdfast_types::Millis;
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -51,16 +51,15 @@ pub(crate) struct Look {
 }
 
 impl Look {
-    /// The text in characters that this terminal has; control characters become spaces.
+    /// The text in characters that this terminal has.
     fn clean(self, text: &str) -> String {
         let mut out = String::with_capacity(text.len());
-        for c in text.chars() {
+        for c in printable(text).chars() {
             let plain: Cow<'_, str> = match c {
                 '…' => "...".into(),
                 '–' | '—' => "-".into(),
                 '‘' | '’' => "'".into(),
                 '“' | '”' => "\"".into(),
-                c if c.is_control() => " ".into(),
                 c if self.glyphs == Glyphs::Ascii && !c.is_ascii() => "?".into(),
                 c => c.to_string().into(),
             };

@@ -1,12 +1,12 @@
 //! The first page: what the box waits for, or how it does.
 
-use holdfast_api::{Condition, DutyRecord, Outcome, PairingCode, Screen, Severity};
+use holdfast_api::{Condition, DutyRecord, Outcome, PairingCode, Screen, Severity, span};
 use holdfast_types::{Millis, Mode};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 
 use super::qr::{self, Qr};
-use super::sheet::{age, clock};
+use super::sheet::clock;
 use super::{Look, Sheet, Tone, print};
 
 /// Draws the first page of a box that answers.
@@ -36,7 +36,7 @@ pub(super) fn draw(screen: &Screen, look: Look, now: Millis, area: Rect, frame: 
 pub(super) fn silent(since: Millis, why: &str, now: Millis, look: Look, width: u16) -> Sheet {
     let mut sheet = Sheet::new(look, width);
     sheet.blank();
-    let passed = age(now.since(since));
+    let passed = span(now.since(since));
     sheet.marked(Tone::Warn, &format!("no answer from the agent for {passed}, since {} UTC: {why}", clock(since)));
     sheet.blank();
     sheet.text(
@@ -91,7 +91,7 @@ fn unpaired(screen: &Screen, pairing: &PairingCode, look: Look, now: Millis, wid
     let valid = match (&pairing.code, left_ms) {
         (_, 0) => "expired: a new one comes by itself".to_owned(),
         (_, ms @ 1..3_600_000) => format!("valid {}:{:02}, {tries}", ms / 60_000, ms / 1_000 % 60),
-        (_, ms) => format!("valid {}, {tries}", age(ms)),
+        (_, ms) => format!("valid {}, {tries}", span(ms)),
     };
     sheet.text(2, &valid);
     sheet.blank();
@@ -165,7 +165,7 @@ pub(super) fn told(condition: &Condition, now: Millis, sheet: &mut Sheet) {
         Severity::Info => (Tone::Plain, "info"),
         Severity::Warning => (Tone::Warn, "warning"),
     };
-    let passed = age(now.since(condition.since.0));
+    let passed = span(now.since(condition.since.0));
     sheet.marked(tone, &format!("{word}, for {passed}: {}", condition.id));
     sheet.text(2, &condition.summary);
     sheet.text(2, &condition.remedy);
