@@ -10,10 +10,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use holdfast_api::Screen;
 use holdfast_types::Millis;
+use ratatui::backend::{Backend, ClearType};
 use ratatui::crossterm::event::{self, Event};
 use ratatui::layout::Rect;
 use ratatui::{DefaultTerminal, TerminalOptions, Viewport};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use crate::ask::{self, AskError};
 use crate::display::{Act, Display};
@@ -33,9 +35,7 @@ pub(crate) enum RunError {
 /// Shows what the daemon at `socket` says, until a signal or, if `may_quit`, Ctrl-C ends it.
 pub(crate) fn run(socket: PathBuf, look: Look, may_quit: bool) -> Result<(), RunError> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGHUP, SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(RunError::Signals)?;
-    }
+    end_on_signals(&[SIGHUP, SIGINT, SIGTERM], Arc::clone(&stop)).map_err(RunError::Signals)?;
     // One wish and one answer under way are enough: a wish that finds another waiting is the same wish.
     let (wish, wishes) = sync_channel(1);
     let (tell, told) = sync_channel(1);
@@ -44,6 +44,21 @@ pub(crate) fn run(socket: PathBuf, look: Look, may_quit: bool) -> Result<(), Run
     let result = show(&mut terminal, look, may_quit, &stop, &wish, &told);
     ratatui::try_restore().map_err(RunError::Terminal)?;
     result.map_err(RunError::Terminal)
+}
+
+/// Tells the loop to end when a signal comes. When a terminal hangs up, crossterm's poll reads its end over and over and
+/// never returns; so whoever has not ended soon is ended here.
+fn end_on_signals(signals: &[i32], stop: Arc<AtomicBool>) -> io::Result<()> {
+    let mut signals = Signals::new(signals)?;
+    thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            stop.store(true, Ordering::Relaxed);
+            thread::sleep(ENDS_WITHIN);
+            _ = ratatui::try_restore();
+            std::process::exit(0);
+        }
+    });
+    Ok(())
 }
 
 /// What the thread that asks has heard.
@@ -133,6 +148,7 @@ fn open() -> io::Result<DefaultTerminal> {
 /// `Terminal::clear` would ask the terminal for its cursor, and a line where nobody listens gives no answer.
 fn repaint(terminal: &mut DefaultTerminal) -> io::Result<()> {
     let area = terminal.get_frame().area();
+    terminal.backend_mut().clear_region(ClearType::All)?;
     terminal.resize(area)
 }
 
@@ -164,6 +180,8 @@ fn now() -> Millis {
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// How soon a signal ends it. Drawing writes only what changed.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// The loop needs a quarter of it.
+const ENDS_WITHIN: Duration = Duration::from_secs(1);
 /// Two requests that time out, and a little.
 const HANGS_AFTER: Duration = Duration::from_secs(8);
 /// Smaller ones are no step, and are not seen in what is shown.

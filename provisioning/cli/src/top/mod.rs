@@ -10,12 +10,14 @@ mod tests;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use holdfast_types::Millis;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event};
 use signal_hook::consts::{SIGHUP, SIGTERM};
+use signal_hook::iterator::Signals;
 use tokio::sync::mpsc;
 
 pub(crate) use draw::Look;
@@ -39,13 +41,26 @@ pub(crate) fn run(
     look: Look,
 ) -> Result<(), TopError> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGHUP, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(TopError::Signals)?;
-    }
+    end_on_signals(&[SIGHUP, SIGTERM], Arc::clone(&stop)).map_err(TopError::Signals)?;
     let mut terminal = ratatui::try_init().map_err(TopError::Terminal)?;
     let result = show(&mut terminal, View::new(names), &mut updates, look, &stop);
     ratatui::try_restore().map_err(TopError::Terminal)?;
     result.map_err(TopError::Terminal)
+}
+
+/// Tells the loop to end when a signal comes. When a terminal hangs up, crossterm's poll reads its end over and over and
+/// never returns; so whoever has not ended soon is ended here.
+fn end_on_signals(signals: &[i32], stop: Arc<AtomicBool>) -> io::Result<()> {
+    let mut signals = Signals::new(signals)?;
+    thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            stop.store(true, Ordering::Relaxed);
+            thread::sleep(ENDS_WITHIN);
+            _ = ratatui::try_restore();
+            std::process::exit(0);
+        }
+    });
+    Ok(())
 }
 
 fn show(
@@ -79,6 +94,8 @@ fn now() -> Millis {
     Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// The loop needs a tenth of it.
+const ENDS_WITHIN: Duration = Duration::from_secs(1);
 /// Looks immediate, and costs nothing while nothing changes.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A flood of events must not keep the keys from being read.
