@@ -288,7 +288,7 @@ impl Secret {
     }
 
     fn hash(&self) -> String {
-        Sha256::digest(&self.0).iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(Sha256::digest(&self.0))
     }
 }
 

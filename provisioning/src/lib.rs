@@ -5,8 +5,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod authority;
+pub mod certificate;
 pub mod code;
 pub mod desk;
 pub mod files;
 pub mod pake;
+pub mod tls;
 pub mod words;

@@ -31,8 +31,7 @@ mod tests {
 
     #[test]
     fn the_list_is_the_published_one() {
-        let hash: String = Sha256::digest(LIST).iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hash, PUBLISHED);
+        assert_eq!(hex::encode(Sha256::digest(LIST)), PUBLISHED);
         assert_eq!(LIST.lines().collect::<BTreeSet<_>>().len(), 1 << WORD_BITS);
     }
 
