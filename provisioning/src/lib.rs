@@ -7,7 +7,9 @@
 
 pub mod authority;
 pub mod certificate;
+pub mod client;
 pub mod code;
+pub mod context;
 pub mod desk;
 pub mod files;
 pub mod pake;
