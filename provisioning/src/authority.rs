@@ -1,7 +1,7 @@
 //! The operator's authority: the key that signs orders and certificates, and how it is kept.
 //!
-//! It leaves memory encrypted only: PKCS#8 in PEM, under a key that scrypt stretches from a passphrase, with AES-256. Its
-//! certificate follows from it.
+//! It leaves memory encrypted, unless `danger` is asked for: PKCS#8 in PEM, under a key that scrypt stretches from a passphrase,
+//! with AES-256. Its certificate follows from it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -106,6 +106,22 @@ impl Authority {
         Self::of(SecretKey::from_pkcs8_der(plain.as_bytes()).map_err(|_| AuthorityError::Passphrase)?)
     }
 
+    /// Its key in the clear, for who keeps it encrypted in another way.
+    ///
+    /// # Errors
+    /// Never for a key that was made here.
+    pub fn danger_plain_pem(&self) -> Result<Zeroizing<String>, AuthorityError> {
+        self.secret.to_pkcs8_pem(LineEnding::LF).map_err(|_| AuthorityError::NoKey)
+    }
+
+    /// The authority of a key in the clear.
+    ///
+    /// # Errors
+    /// When the text is no such key.
+    pub fn danger_from_plain_pem(pem: &str) -> Result<Self, AuthorityError> {
+        Self::of(SecretKey::from_pkcs8_pem(pem).map_err(|_| AuthorityError::NoKey)?)
+    }
+
     /// The key that signs orders.
     #[must_use]
     pub fn key(&self) -> &Arc<SigningKey> {
@@ -205,6 +221,8 @@ mod tests {
         assert_eq!(read.public(), authority.public());
         assert_eq!(read.certificate(), authority.certificate());
         assert_eq!(format!("{read:?}"), format!("Authority({})", authority.id()));
+        let plain = Authority::danger_from_plain_pem(&read.danger_plain_pem().unwrap()).unwrap();
+        assert_eq!(plain.certificate(), authority.certificate());
         assert!(matches!(Authority::import_pem(&pem, "correct house"), Err(AuthorityError::Passphrase)));
     }
 

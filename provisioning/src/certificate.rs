@@ -8,7 +8,8 @@ mod names;
 mod read;
 
 use holdfast_api::Role;
-use holdfast_types::Millis;
+use holdfast_types::{Millis, P256Public};
+use rustls_pki_types::CertificateDer;
 
 pub use issue::{CLIENT_VALID_MS, issue_box, issue_client};
 pub(crate) use issue::{authority_certificate, self_signed_leaf};
@@ -40,7 +41,7 @@ pub struct BoxIdentity {
     /// The subject's common name: `holdfast box 7f3a0102`.
     pub common_name: String,
     /// The box key.
-    pub key: holdfast_types::P256Public,
+    pub key: P256Public,
 }
 
 /// Why a certificate cannot be made, or is not what it should be.
@@ -90,6 +91,26 @@ pub fn parse_serial(text: &str) -> Result<Vec<u8>, CertificateError> {
     canonical_serial(&hex::decode(digits).map_err(|_| CertificateError::Serial)?)
 }
 
+/// A certificate in PEM.
+///
+/// # Errors
+/// When it is none.
+pub fn to_pem(certificate: &CertificateDer<'_>) -> Result<String, CertificateError> {
+    let pem = pkcs8::der::pem::encode_string(PEM_LABEL, pkcs8::LineEnding::LF, certificate);
+    pem.map_err(|_| CertificateError::NoCertificate)
+}
+
+/// The one certificate of a PEM file.
+///
+/// # Errors
+/// When there is none, or more beside it.
+pub fn from_pem(pem: &str) -> Result<CertificateDer<'static>, CertificateError> {
+    match pkcs8::der::pem::decode_vec(pem.trim().as_bytes()) {
+        Ok((PEM_LABEL, der)) => Ok(der.into()),
+        _ => Err(CertificateError::NoCertificate),
+    }
+}
+
 fn canonical_serial(bytes: &[u8]) -> Result<Vec<u8>, CertificateError> {
     let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
     let serial = &bytes[zeros..];
@@ -98,6 +119,7 @@ fn canonical_serial(bytes: &[u8]) -> Result<Vec<u8>, CertificateError> {
 
 /// RFC 5280, 4.1.2.2.
 const SERIAL_LEN_MAX: usize = 20;
+const PEM_LABEL: &str = "CERTIFICATE";
 
 #[cfg(test)]
 mod tests;

@@ -33,7 +33,7 @@ pub struct Context {
     pub box_key: P256Public,
     /// The authority that owns it.
     pub authority: P256Public,
-    /// The file of our certificate, in PEM or DER.
+    /// The file of our certificate, in PEM.
     pub client_certificate: PathBuf,
     /// The file of our key, in PEM.
     pub client_key: PathBuf,
