@@ -142,6 +142,12 @@ fn exactly(bytes: &[u8], len: usize) -> Option<&[u8]> {
     (bytes.len() == len).then_some(bytes)
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How often this thread ran the slow function.
+    pub(super) static EVALUATIONS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
 /// Twice as much as OWASP's strongest suggestion for servers, and each operator's machine has it: only who makes a code
 /// or types one runs this, a box that is asked does not.
 pub const STRETCH_MEMORY_KIB: u32 = 64 * 1024;

@@ -97,6 +97,28 @@ fn a_guess_costs_argon2id_over_64_mib() {
     const { assert!(STRETCH_MEMORY_KIB >= 64 * 1024 && STRETCH_PASSES >= 3) };
 }
 
+/// Who holds a verifier, as a boot medium has it, plays the box against itself, one code after the other.
+#[test]
+fn who_holds_a_verifier_pays_one_evaluation_for_each_guess() {
+    let evaluations = || opaque::EVALUATIONS.get();
+    let stolen = Verifier::from_bytes(&VERIFIER.to_bytes()).unwrap();
+    let before = evaluations();
+    let began = std::time::Instant::now();
+    for guess in 10..13 {
+        let (operator, ke1) = OperatorExchange::start(&code(guess), &mut rng(4));
+        let (_, ke2) = BoxExchange::answer(&stolen, &ke1, &HERE, &mut rng(5)).unwrap();
+        assert_eq!(evaluations(), before + guess as u32 - 10, "what the box does is quick");
+        assert_eq!(operator.finish(&ke2, &HERE, &mut rng(6)).err(), Some(PakeError::Failed));
+    }
+    assert_eq!(evaluations(), before + 3);
+    let each = began.elapsed() / 3;
+    println!("a guess: 1 Argon2id over {STRETCH_MEMORY_KIB} KiB in {STRETCH_PASSES} passes, here {each:?} on one core");
+    for kind in [CodeKind::Screen, CodeKind::Medium] {
+        let years = each.as_secs_f64() * 2_f64.powi(kind.bits() as i32 - 1) / (365.25 * 86_400.0);
+        println!("half of all {kind:?} codes ({} bits): {years:.1e} years of one such core", kind.bits());
+    }
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_either_side_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..400), len in 0_usize..4) {
