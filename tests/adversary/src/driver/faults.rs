@@ -108,7 +108,9 @@ impl<S: Subject> Run<'_, S> {
 
     /// The power goes while the lease is renewed, or begun, or ended in order.
     pub(super) fn cut_a_renewal(&mut self) {
-        let (after, fault) = (self.rng.below(7), Fault::Cut { after: self.rng.one_in(2) });
+        let (after, happens) = (self.rng.below(7), self.rng.one_in(2));
+        let at_tick = self.rng.one_in(4);
+        let fault = if at_tick { Fault::CutAtTick { after: happens } } else { Fault::Cut { after: happens } };
         let plan = |run: &mut Self| {
             run.disk.plan(after, fault);
             run.events.push(Event::DiskFault { after, fault });
@@ -164,8 +166,8 @@ impl<S: Subject> Run<'_, S> {
                 self.kill();
             }
             8..13 => self.stop(),
-            13..20 => self.restore(),
-            20 => self.mix(),
+            13..19 => self.restore(),
+            19 | 20 => self.mix(),
             21 => self.forge(),
             22..24 => self.swap(),
             24 => self.corrupt(),
