@@ -2,11 +2,13 @@
 //!
 //! `./dev test mutants` runs those whose crates changed since the base (`origin/main`, or else the commit before), and all
 //! of them under `--all` or where there is no base. The copy has a target folder of its own, which stays for the next run:
-//! in a shared one, cargo would take a mutant's objects for those of the real sources.
+//! in a shared one, cargo would take a mutant's objects for those of the real sources. It begins with what the packages of
+//! others were built to beside this test, since no patch changes those.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test may panic")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -16,10 +18,18 @@ use std::time::Instant;
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Mutant {
     name: String,
-    package: String,
-    filter: String,
+    test: Test,
     /// What the patch changes, from the root.
     files: BTreeSet<String>,
+}
+
+/// The test that a mutant must make fail, as `cargo test` selects it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Test {
+    package: String,
+    /// The file in the package's `tests`; its library when there is none.
+    file: Option<String>,
+    filter: String,
 }
 
 /// How a run of the named test ended.
@@ -48,18 +58,21 @@ fn every_defence_is_missed_by_a_test() {
     let changed = changed_files();
     let (chosen, left_out): (Vec<_>, Vec<_>) = mutants.into_iter().partition(|mutant| is_due(mutant, changed.as_ref()));
     for mutant in &left_out {
-        println!("{}: left out, {} did not change (--all runs it)", mutant.name, mutant.package);
+        println!("{}: left out, {} did not change (--all runs it)", mutant.name, mutant.test.package);
     }
     if chosen.is_empty() {
         return;
     }
     let scratch = Scratch::new();
-    // The tests without a patch come first: their builds serve all mutants.
-    let unharmed: Vec<Outcome> = chosen.iter().map(|mutant| scratch.run(mutant)).collect();
+    // The tests without a patch come first, each once: their builds serve all mutants.
+    let mut unharmed = BTreeMap::new();
+    for Mutant { test, .. } in &chosen {
+        unharmed.entry(test).or_insert_with(|| scratch.run(test));
+    }
     let mut wrong = Vec::new();
-    for (mutant, before) in chosen.iter().zip(unharmed) {
+    for mutant in &chosen {
         let started = Instant::now();
-        let verdict = scratch.verdict(mutant, &before);
+        let verdict = scratch.verdict(mutant, &unharmed[&mutant.test]);
         let said = verdict.clone().map_or_else(
             |why| format!("WRONG: {}", why.lines().next().unwrap_or_default()),
             |how| format!("caught, {how}"),
@@ -87,7 +100,7 @@ fn an_outcome_is_told_from_what_cargo_prints() {
 fn a_mutant_is_due_when_its_crate_changed_or_nobody_can_say() {
     let text = "must fail: holdfast-core qbft::x\nWhy.\n--- a/agent/core/src/a.rs\n+++ b/agent/core/src/a.rs\n";
     let mutant = read_patch("m.patch", text);
-    assert_eq!((mutant.package.as_str(), mutant.filter.as_str()), ("holdfast-core", "qbft::x"));
+    assert_eq!(mutant.test, Test { package: "holdfast-core".into(), file: None, filter: "qbft::x".into() });
     assert_eq!(mutant.files, BTreeSet::from(["agent/core/src/a.rs".to_owned()]));
     for (changed, due) in [
         (Some(""), false),
@@ -104,6 +117,16 @@ fn a_mutant_is_due_when_its_crate_changed_or_nobody_can_say() {
     }
 }
 
+#[test]
+fn a_patch_names_a_test_of_the_library_or_of_a_file() {
+    let command = |line: &str| read_test(line).map(|test| test.to_string());
+    assert_eq!(command("must fail: a lease::x").unwrap(), "cargo test -p a --lib lease::x");
+    assert_eq!(command("must fail: a --test cluster x").unwrap(), "cargo test -p a --test cluster x");
+    for wrong in ["must fail: a", "must fail: a --release x", "must fail: a b c", "fails: a b"] {
+        assert_eq!(command(wrong), None, "{wrong}");
+    }
+}
+
 impl Scratch {
     /// Brings `.dev/mutants/tree` to the state of the sources, what is not committed yet included.
     fn new() -> Self {
@@ -117,9 +140,36 @@ impl Scratch {
         let files: BTreeSet<String> = files.map(str::to_owned).collect();
         assert!(files.contains("Cargo.lock"), "git lists no sources: this test would prove nothing");
         let scratch = Self { tree: folder.join("tree"), target: folder.join("target"), files, _lock: lock };
+        scratch.take_built();
         scratch.remove_strangers(&scratch.tree);
         scratch.restore(&scratch.files);
         scratch
+    }
+
+    /// Begins a new target folder with what the packages of others were built to for this test and those beside it. What
+    /// cargo cannot use of it, because it was built with other features, it builds again.
+    fn take_built(&self) {
+        if self.target.exists() {
+            return;
+        }
+        let program = std::env::current_exe().unwrap();
+        let built = program.ancestors().nth(2).unwrap();
+        let is_foreign = |name: &str| !OURS.iter().any(|ours| name.trim_start_matches("lib").starts_with(ours));
+        for (part, prefix) in [(".fingerprint", ""), ("build", ""), ("deps", "lib")] {
+            let names = fs::read_dir(built.join(part)).unwrap().map(|entry| entry.unwrap().file_name());
+            let names = names.map(|name| name.into_string().unwrap());
+            let taken = names.filter(|name| name.starts_with(prefix) && is_foreign(name));
+            let into = self.target.join("debug").join(part);
+            fs::create_dir_all(&into).unwrap();
+            // With its times, by which cargo decides.
+            let copied = Command::new("cp")
+                .args(["--archive", "--reflink=auto", "--target-directory"])
+                .arg(into)
+                .args(taken)
+                .current_dir(built.join(part))
+                .status();
+            assert!(copied.unwrap().success(), "cannot copy {part} of {}", built.display());
+        }
     }
 
     /// Copies what differs, and leaves the rest alone with its times, by which cargo decides what to build again.
@@ -146,26 +196,31 @@ impl Scratch {
         }
     }
 
-    fn run(&self, mutant: &Mutant) -> Outcome {
+    fn run(&self, test: &Test) -> Outcome {
         let started = Instant::now();
         let output = Command::new("timeout")
             .arg(TIME_MAX_S)
             .arg(env!("CARGO"))
-            .args(["test", "--locked", "--tests", "--package", &mutant.package, &mutant.filter])
+            .args(["test", "--locked", "--all-features", "--package", &test.package])
+            .args(BESIDE.iter().flat_map(|package| ["--package", *package]))
+            .args(test.targets())
+            .arg(&test.filter)
             .current_dir(&self.tree)
             .env("CARGO_TARGET_DIR", &self.target)
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
+            // The same few crates are built again for each patch, wherever else that may not be worth its disk.
+            .env("CARGO_INCREMENTAL", "1")
             .env("HOLDFAST_SHARED", shared())
             .output()
             .unwrap();
-        println!("  {} {}: {:.1} s", mutant.package, mutant.filter, started.elapsed().as_secs_f64());
+        println!("  {} {}: {:.1} s", test.package, test.filter, started.elapsed().as_secs_f64());
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         outcome(output.status.code(), &text(&output.stdout), &text(&output.stderr))
     }
 
     /// How the mutant was caught, or why this run proves nothing or shows a defence that nobody misses.
     fn verdict(&self, mutant: &Mutant, before: &Outcome) -> Result<&'static str, String> {
-        let test = format!("`cargo test -p {} {}`", mutant.package, mutant.filter);
+        let test = format!("`{}`", mutant.test);
         match before {
             Outcome::Passed(_) => {}
             Outcome::NoSuchTest => return Err(format!("{test} selects no test")),
@@ -173,7 +228,7 @@ impl Scratch {
             Outcome::Broke(why) => return Err(format!("{test} breaks without the patch as well: {why}")),
         }
         self.apply(mutant)?;
-        let outcome = self.run(mutant);
+        let outcome = self.run(&mutant.test);
         self.restore(&mutant.files);
         match outcome {
             Outcome::TestFailed => Ok("by a failed test"),
@@ -216,17 +271,42 @@ fn mutants() -> Vec<Mutant> {
     let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
     let mut mutants: Vec<_> =
         patches.map(|path| read_patch(&name(&path), &fs::read_to_string(&path).unwrap())).collect();
-    mutants.sort_by_key(|mutant| (mutant.package.clone(), mutant.name.clone()));
+    mutants.sort_by_key(|mutant| (mutant.test.clone(), mutant.name.clone()));
     mutants
 }
 
 fn read_patch(name: &str, text: &str) -> Mutant {
-    let named = text.lines().next().and_then(|line| line.strip_prefix("must fail: ")?.split_once(' '));
-    let (package, filter) =
-        named.unwrap_or_else(|| panic!("{name}: the first line is `must fail: CRATE TESTNAME-FILTER`"));
+    let test = text
+        .lines()
+        .next()
+        .and_then(read_test)
+        .unwrap_or_else(|| panic!("{name}: the first line is `must fail: CRATE [--test FILE] TESTNAME-FILTER`"));
     let files: BTreeSet<_> = text.lines().filter_map(|line| line.strip_prefix("+++ b/")).map(str::to_owned).collect();
     assert!(!files.is_empty(), "{name} changes no file");
-    Mutant { name: name.to_owned(), package: package.to_owned(), filter: filter.trim().to_owned(), files }
+    Mutant { name: name.to_owned(), test, files }
+}
+
+fn read_test(line: &str) -> Option<Test> {
+    let words: Vec<&str> = line.strip_prefix("must fail: ")?.split_whitespace().collect();
+    let (package, file, filter) = match words[..] {
+        [package, filter] => (package, None, filter),
+        [package, "--test", file, filter] => (package, Some(file.to_owned()), filter),
+        _ => return None,
+    };
+    Some(Test { package: package.to_owned(), file, filter: filter.to_owned() })
+}
+
+impl Test {
+    /// What is built for it.
+    fn targets(&self) -> Vec<&str> {
+        self.file.as_ref().map_or_else(|| vec!["--lib"], |file| vec!["--test", file])
+    }
+}
+
+impl fmt::Display for Test {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cargo test -p {} {} {}", self.package, self.targets().join(" "), self.filter)
+    }
 }
 
 fn outcome(code: Option<i32>, stdout: &str, stderr: &str) -> Outcome {
@@ -283,5 +363,10 @@ fn shared() -> PathBuf {
 
 /// For one test with its build; a mutant may well loop for ever.
 const TIME_MAX_S: &str = "300";
+/// Selected beside the package of the test: a package by itself has those of others built with fewer features, hence once
+/// more. With these, their features are, but for a few, those of the whole workspace; no other set breaks anything.
+const BESIDE: &[&str] = &["holdfast-bls", "holdfast-vault", "holdfastd", "netlab"];
+/// How the names of our own packages begin, and those of what they are built to.
+const OURS: &[&str] = &["holdfast", "netlab"];
 /// Of what cargo says about a test that broke.
 const LINES_SHOWN: usize = 20;

@@ -154,6 +154,8 @@ impl Tpm for PoweredTpm {
 
 #[cfg(test)]
 mod tests {
+    use holdfast_vault::state::Disk as _;
+
     use super::*;
     use crate::disk::{Fault, OpKind};
 
@@ -174,6 +176,21 @@ mod tests {
             disk.reboot(1);
             assert!(place.tpm.counter_increment(COUNTER).is_err());
             assert!(Place::new(&disk, &tpm, &clock).tpm.counter_increment(COUNTER).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_cut_at_a_tick_waits_for_one() {
+        for (after, ticks) in [(false, 0), (true, 1)] {
+            let (disk, mut tpm, clock) = (SimDisk::new(), SimTpm::new(1), SimClock::default());
+            let mut place = Place::new(&disk, &tpm, &clock);
+            place.tpm.counter_define(COUNTER).unwrap();
+            let before = tpm.counter_read(COUNTER).unwrap().value;
+            disk.plan(0, Fault::CutAtTick { after });
+            place.disk.replace("a", b"whole").unwrap();
+            assert!(place.tpm.counter_increment(COUNTER).is_err() && disk.is_off());
+            assert_eq!(tpm.counter_read(COUNTER).unwrap().value, before + ticks);
+            assert_eq!((disk.tally().cuts_at(OpKind::Tick), disk.tally().cuts_at(OpKind::Write)), (1, 0));
         }
     }
 

@@ -23,6 +23,9 @@ pub const NAME: &str = "holdfast-sim";
 pub fn register() {
     static DONE: Once = Once::new();
     DONE.call_once(|| {
+        // The counts of memory in use have a lock that all threads share. Whoever began with SQLite before keeps them.
+        // SAFETY: this option takes one number.
+        unsafe { ffi::sqlite3_config(ffi::SQLITE_CONFIG_MEMSTATUS, 0) };
         let vfs = Box::leak(Box::new(layer()));
         // SAFETY: `vfs` is never freed and its methods keep SQLite's contract for version 1.
         let code = unsafe { ffi::sqlite3_vfs_register(vfs, 0) };

@@ -11,6 +11,11 @@ pub enum Fault {
         /// Whether it happened.
         after: bool,
     },
+    /// The power goes at the next tick of the TPM, however many operations come before it.
+    CutAtTick {
+        /// Whether the tick still happened.
+        after: bool,
+    },
     /// The disk is full from here on, until [`SimDisk::mend`](super::SimDisk::mend).
     Full,
     /// The disk takes no change from here on, until [`SimDisk::mend`](super::SimDisk::mend).

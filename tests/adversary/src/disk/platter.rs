@@ -221,7 +221,8 @@ impl Platter {
         let Some((_, fault)) = self.plan.filter(|(at, _)| self.ops >= *at) else { return Step::Done };
         let syncs = matches!(kind, OpKind::SyncFile | OpKind::SyncFolder);
         match fault {
-            Fault::Cut { after } => {
+            Fault::CutAtTick { .. } if kind != OpKind::Tick => return Step::Done,
+            Fault::Cut { after } | Fault::CutAtTick { after } => {
                 self.cut(kind);
                 return Step::Cut { after };
             }

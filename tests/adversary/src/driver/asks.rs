@@ -28,6 +28,11 @@ pub(super) fn honest_vote(chain: &ChainSpec, view: &View, slot: Slot) -> Attesta
     vote(slot, view.justified.min(chain.epoch_of(slot)), chain.epoch_of(slot), 0)
 }
 
+/// A vote for another head than the honest one.
+pub(super) fn other_vote(chain: &ChainSpec, view: &View, slot: Slot) -> AttestationData {
+    AttestationData { beacon_block_root: root(1), ..honest_vote(chain, view, slot) }
+}
+
 /// A vote of any kind, most of them close to what may be signed.
 pub(super) fn any_vote(chain: &ChainSpec, view: &View, slot: Slot, rng: &mut Rng) -> AttestationData {
     let honest = honest_vote(chain, view, slot);

@@ -6,7 +6,7 @@ use holdfast_types::Millis;
 use holdfast_vault::clock::Clock as _;
 use holdfast_vault_client::{AttestationToSign, ClosedId};
 
-use super::asks::honest_vote;
+use super::asks::{honest_vote, other_vote};
 use super::log::{Event, Failure};
 use super::run::Run;
 use super::{Process, Subject};
@@ -108,7 +108,9 @@ impl<S: Subject> Run<'_, S> {
 
     /// The power goes while the lease is renewed, or begun, or ended in order.
     pub(super) fn cut_a_renewal(&mut self) {
-        let (after, fault) = (self.rng.below(7), Fault::Cut { after: self.rng.one_in(2) });
+        let (after, happens) = (self.rng.below(7), self.rng.one_in(2));
+        let at_tick = self.rng.one_in(4);
+        let fault = if at_tick { Fault::CutAtTick { after: happens } } else { Fault::Cut { after: happens } };
         let plan = |run: &mut Self| {
             run.disk.plan(after, fault);
             run.events.push(Event::DiskFault { after, fault });
@@ -164,8 +166,8 @@ impl<S: Subject> Run<'_, S> {
                 self.kill();
             }
             8..13 => self.stop(),
-            13..20 => self.restore(),
-            20 => self.mix(),
+            13..19 => self.restore(),
+            19 | 20 => return self.mix(),
             21 => self.forge(),
             22..24 => self.swap(),
             24 => self.corrupt(),
@@ -216,17 +218,32 @@ impl<S: Subject> Run<'_, S> {
     }
 
     /// A disk is put into the machine of which some files are older than others.
-    fn mix(&mut self) {
-        self.go_down();
+    fn mix(&mut self) -> Result<(), Failure> {
+        // Often an older history beside the record of an orderly end: that it does not fit, only its digest says.
+        let forgets = self.rng.one_in(3);
+        if forgets {
+            self.stop()
+        } else {
+            self.go_down()
+        }
         let (of, with) = (self.any_copy(), self.any_copy());
         let now = self.disk.snapshot();
-        let older = if self.rng.one_in(2) { &now } else { &self.copies[of] };
-        let (files, takes) = *self.rng.pick(FILES).expect("there are some");
+        let older = if forgets || self.rng.one_in(2) { &now } else { &self.copies[of] };
+        let (files, takes) = if forgets { HISTORY } else { *self.rng.pick(FILES).expect("there are some") };
         let mixed = older.with(&self.copies[with], takes);
         self.disk.restore(&mixed);
         self.tampered = true;
         self.stats.count("restored", "mixed disks");
         self.events.push(Event::Mixed { of, with, files });
+        if forgets { self.contradict() } else { Ok(()) }
+    }
+
+    /// Asks at once for other votes of the present epoch than an honest daemon's.
+    fn contradict(&mut self) -> Result<(), Failure> {
+        self.start();
+        let data = other_vote(&self.world.chain, &self.view, self.slot_shown());
+        let validators = self.world.validators();
+        self.ask_votes(validators.map(|validator| AttestationToSign { validator, data }).collect()).map(drop)
     }
 
     /// An older disk is put into the machine, its record of the lease written over to name the counter's present value.
@@ -324,8 +341,9 @@ impl<S: Subject> Run<'_, S> {
 /// Which files are exchanged together: name and choice.
 type Files = (&'static str, fn(&str) -> bool);
 
+const HISTORY: Files = ("history", |name| name.starts_with("history"));
 const FILES: &[Files] = &[
-    ("history", |name| name.starts_with("history")),
+    HISTORY,
     ("history without its log", |name| name == "history.sqlite"),
     ("the history's log", |name| name == "history.sqlite-wal"),
     ("lease", |name| name.starts_with("lease")),

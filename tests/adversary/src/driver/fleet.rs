@@ -40,7 +40,7 @@ impl Plan {
             std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
         };
         let runs = number("HOLDFAST_ADVERSARY_RUNS").unwrap_or(runs);
-        let all = Self { first_seed: 1, runs, threads: 2, verify_one_in: 64, must_live: true };
+        let all = Self { first_seed: 1, runs, threads: 2, verify_one_in: 32, must_live: true };
         number("HOLDFAST_ADVERSARY_SEED").map_or(all, |first_seed| Self { first_seed, runs: 1, threads: 1, ..all })
     }
 

@@ -298,12 +298,18 @@ impl Run {
         }
     }
 
-    /// The state of the TPM alone is of before.
+    /// The state of the TPM alone is of before. The disk is then the one that the last vault that signed wrote: with an older
+    /// one beside it, both would have been restored together.
     fn restore_tpm(&mut self) -> anyhow::Result<()> {
         let Some(tpm) = self.tpm.take() else { return Ok(()) };
+        self.end();
+        match self.own.take() {
+            Some(own) => own.put(&self.rig.state())?,
+            None if !self.genuine => return self.start(),
+            None => {}
+        }
         self.note("older TPM");
         self.tally.did("older TPM");
-        self.end();
         self.switch_off();
         tpm.put(&self.rig.tpm_state())?;
         self.start()?;
@@ -432,6 +438,8 @@ impl Run {
     fn ended(&mut self) {
         if self.touched {
             self.genuine = false;
+            // What it signed is on no copy.
+            self.own.take_if(|_| self.was_open);
         } else if self.was_open {
             self.genuine = true;
             self.own = None;
