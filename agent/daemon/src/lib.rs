@@ -9,6 +9,10 @@ pub mod cli;
 pub mod config;
 pub mod log;
 
+pub mod clock;
+pub mod events;
+pub mod folder;
+
 pub mod run;
 
 pub mod board;
