@@ -10,6 +10,7 @@ pub mod config;
 pub mod log;
 
 pub mod clock;
+pub mod control;
 pub mod events;
 pub mod folder;
 
