@@ -13,6 +13,7 @@ pub mod clock;
 pub mod control;
 pub mod events;
 pub mod folder;
+pub mod settings;
 
 pub mod run;
 
