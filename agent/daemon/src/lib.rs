@@ -8,6 +8,7 @@
 pub mod cli;
 pub mod config;
 pub mod log;
+pub mod logs;
 
 pub mod clock;
 pub mod control;
