@@ -5,8 +5,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod check;
 pub mod cli;
-pub mod config;
 pub mod log;
 pub mod logs;
 
@@ -16,6 +16,7 @@ pub mod events;
 pub mod folder;
 pub mod settings;
 
+pub mod daemon;
 pub mod run;
 
 pub mod board;
