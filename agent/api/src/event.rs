@@ -10,7 +10,7 @@ use crate::{Condition, DutyRecord, Operation, PeerStatus, Timestamp};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
-    /// Its number; each is one more than the one before, also over a restart of the daemon.
+    /// Its number. Numbers only rise, over restarts of the daemon too; within one life each is one more than the one before.
     pub id: u64,
     /// When.
     pub at: Timestamp,

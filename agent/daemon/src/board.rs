@@ -1,39 +1,69 @@
-//! What the loop knows that others may read: mode, duties, peers. One writer, many readers, no history beyond the ring.
+//! What the supervisor and the node's loop know that others may read: mode, conditions, cluster, duties, peers. Whatever
+//! changes becomes an event. Readers never wait for the node.
+
+mod cluster;
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use holdfast_api::{DutyList, DutyRecord, PeerStatus, Status, VaultSummary};
+use holdfast_api::{
+    Condition, ConditionChange, DutyList, DutyQuery, DutyRecord, EventKind, Lease, ModeChange, PeerStatus, Severity,
+    Status, Timestamp, ValidatorList, VaultClosed, VaultSummary,
+};
 use holdfast_core::io::{DutyEvent, DutyStep};
 use holdfast_types::Mode;
+use holdfast_vault_client::VaultStatus;
 
-/// Duties kept: two epochs of them at one a slot, so that a reader who looks once a minute misses none.
-const DUTIES_MAX: usize = 64;
+use crate::clock::{self, Synchronised};
+use crate::events::Events;
+pub(crate) use cluster::ShownCluster;
+
+/// Duties kept: some hours of them at one a slot, so that who asks why one was missed still finds it.
+const DUTIES_MAX: usize = 1_024;
 
 /// The board. Readers never hold its lock across an await or a system call.
 #[derive(Debug)]
 pub struct Board {
     state: Mutex<State>,
+    events: Arc<Events>,
+    synchronised: Synchronised,
 }
 
 #[derive(Debug)]
 struct State {
     status: Status,
+    vault: Option<VaultStatus>,
+    cluster: ShownCluster,
     duties: VecDeque<(u64, DutyRecord)>,
     changes: u64,
 }
 
 impl Board {
-    /// A board that shows `status` and no duties.
+    /// A board of a box that starts.
     #[must_use]
-    pub fn new(status: Status) -> Self {
-        Self { state: Mutex::new(State { status, duties: VecDeque::new(), changes: 0 }) }
+    pub fn new(events: Arc<Events>, synchronised: Synchronised) -> Self {
+        let state = State {
+            status: first_status(),
+            vault: None,
+            cluster: ShownCluster::default(),
+            duties: VecDeque::new(),
+            changes: 0,
+        };
+        Self { state: Mutex::new(state), events, synchronised }
     }
 
     /// What `GET /v1/status` answers.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.state().status.clone()
+        let clock_synchronised = self.synchronised.is();
+        let status = self.state().status.clone();
+        Status { now: Timestamp(clock::now()), clock_synchronised, ..status }
+    }
+
+    /// Whether the clock was synchronised since the start.
+    #[must_use]
+    pub fn clock_synchronised(&self) -> bool {
+        self.synchronised.is()
     }
 
     /// What the vault said last; `None` while it does not answer.
@@ -42,36 +72,99 @@ impl Board {
         self.state().status.vault.clone()
     }
 
-    /// What `GET /v1/duties` answers: the duties that changed after change number `after`, oldest change first.
+    /// All of what the vault said last; `None` while it does not answer.
     #[must_use]
-    pub fn duties_after(&self, after: u64) -> DutyList {
+    pub fn vault_status(&self) -> Option<VaultStatus> {
+        self.state().vault.clone()
+    }
+
+    /// The duties that changed after change number `query.after`, oldest change first, at most `limit`.
+    #[must_use]
+    pub fn duties(&self, query: &DutyQuery, limit: usize) -> DutyList {
         let state = self.state();
-        let mut changed: Vec<&(u64, DutyRecord)> = state.duties.iter().filter(|(change, _)| *change > after).collect();
+        let wanted =
+            |(change, duty): &&(u64, DutyRecord)| *change > query.after && (!query.missed || duty.missed.is_some());
+        let mut changed: Vec<&(u64, DutyRecord)> = state.duties.iter().filter(wanted).collect();
         changed.sort_by_key(|(change, _)| *change);
-        DutyList { duties: changed.into_iter().map(|(_, duty)| duty.clone()).collect(), next: state.changes }
+        let cut_off = changed.len() > limit;
+        changed.truncate(limit);
+        let next = if cut_off { changed.last().map_or(query.after, |(change, _)| *change) } else { state.changes };
+        DutyList { duties: changed.into_iter().map(|(_, duty)| duty.clone()).collect(), next }
+    }
+
+    /// The validators from this position of the lock on, at most `limit`; the cursor is the next position.
+    #[must_use]
+    pub fn validators(&self, from: usize, limit: usize) -> ValidatorList {
+        let state = self.state();
+        let held = state.vault.as_ref().map(|vault| vault.validators.as_slice()).unwrap_or_default();
+        state.cluster.page(from, limit, held)
     }
 
     pub(crate) fn set_mode(&self, mode: Mode, reason: &str) {
         let mut state = self.state();
-        state.status.mode = mode;
-        reason.clone_into(&mut state.status.reason);
+        if (state.status.mode, state.status.reason.as_str()) != (mode, reason) {
+            state.status.mode = mode;
+            reason.clone_into(&mut state.status.reason);
+            self.events.push(EventKind::Mode(ModeChange { mode, reason: reason.to_owned() }));
+        }
     }
 
-    pub(crate) fn set_vault(&self, vault: Option<VaultSummary>) {
-        self.state().status.vault = vault;
-    }
-
-    pub(crate) fn set_cluster(&self, name: &str, validators: usize, peers: Vec<PeerStatus>) {
+    pub(crate) fn set_vault(&self, vault: Option<&VaultStatus>) {
         let mut state = self.state();
-        name.clone_into(&mut state.status.cluster);
-        state.status.validators = validators;
-        state.status.peers = peers;
+        state.status.name = vault.map(short_name).unwrap_or_default();
+        state.status.vault = vault.map(summary);
+        state.vault = vault.cloned();
+    }
+
+    pub(crate) fn set_cluster(&self, cluster: ShownCluster) {
+        let mut state = self.state();
+        cluster.name().clone_into(&mut state.status.cluster);
+        state.status.validators = cluster.len();
+        state.status.peers = cluster.peers();
+        state.cluster = cluster;
+    }
+
+    /// What a beacon node says of the cluster's validators.
+    pub(crate) fn set_validators(&self, change: impl FnOnce(&mut ShownCluster)) {
+        change(&mut self.state().cluster);
     }
 
     pub(crate) fn set_peer(&self, operator: u8, change: impl FnOnce(&mut PeerStatus)) {
-        if let Some(peer) = self.state().status.peers.iter_mut().find(|peer| peer.operator == operator) {
-            change(peer);
+        let mut state = self.state();
+        let Some(peer) = state.status.peers.iter_mut().find(|peer| peer.operator == operator) else { return };
+        let before = peer.clone();
+        change(peer);
+        if *peer != before {
+            self.events.push(EventKind::Peer(peer.clone()));
         }
+    }
+
+    /// Shows a condition, or what is new about it. It began when it was first set.
+    pub fn set_condition(&self, id: &str, severity: Severity, summary: &str, remedy: &str) {
+        let mut state = self.state();
+        let conditions = &mut state.status.conditions;
+        let before = conditions.iter().find(|condition| condition.id == id).cloned();
+        let since = before.as_ref().map_or_else(|| Timestamp(clock::now()), |before| before.since);
+        let (summary, remedy) = (summary.to_owned(), remedy.to_owned());
+        let condition = Condition { id: id.to_owned(), severity, since, summary, remedy };
+        if before.as_ref() == Some(&condition) {
+            return;
+        }
+        tracing::warn!(id, summary = condition.summary, remedy = condition.remedy, "condition");
+        conditions.retain(|other| other.id != id);
+        conditions.push(condition.clone());
+        conditions.sort_by(|one, other| other.severity.cmp(&one.severity).then(one.since.cmp(&other.since)));
+        self.events.push(EventKind::Condition(ConditionChange { condition, over: false }));
+    }
+
+    /// A condition is over, if it was there.
+    pub fn clear_condition(&self, id: &str) {
+        let mut state = self.state();
+        let conditions = &mut state.status.conditions;
+        let Some(place) = conditions.iter().position(|condition| condition.id == id) else { return };
+        let condition = conditions.remove(place);
+        tracing::info!(id, "condition is over");
+        self.events.push(EventKind::Condition(ConditionChange { condition, over: true }));
     }
 
     /// Writes a step into the record of its duty.
@@ -82,7 +175,7 @@ impl Board {
         let found = state
             .duties
             .iter()
-            .position(|(_, duty)| duty.slot == event.duty.slot && duty.kind == event.duty.kind.name());
+            .rposition(|(_, duty)| duty.slot == event.duty.slot && duty.kind == event.duty.kind.name());
         let place = found.unwrap_or_else(|| {
             if state.duties.len() == DUTIES_MAX {
                 state.duties.pop_front();
@@ -95,11 +188,43 @@ impl Board {
         let (number, record) = &mut state.duties[place];
         *number = change;
         apply(record, event);
+        self.events.push(EventKind::Duty(record.clone()));
     }
 
     /// A panic of a writer leaves plain data behind, which is still right to show.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn first_status() -> Status {
+    Status {
+        name: String::new(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        mode: Mode::Maintenance,
+        reason: "starting".to_owned(),
+        cluster: String::new(),
+        validators: 0,
+        peers: Vec::new(),
+        vault: None,
+        bls_path: holdfast_bls::path().to_owned(),
+        now: Timestamp(clock::now()),
+        clock_synchronised: false,
+        conditions: Vec::new(),
+    }
+}
+
+/// By what people call the box.
+fn short_name(vault: &VaultStatus) -> String {
+    format!("box-{}", hex::encode(&vault.box_name.0[..2]))
+}
+
+fn summary(vault: &VaultStatus) -> VaultSummary {
+    let closed = vault.closed.as_ref();
+    VaultSummary {
+        tier: vault.tier.to_string(),
+        lease: vault.lease.map(|lease| Lease { counter: lease.counter, last_epoch: lease.last_epoch }),
+        closed: closed.map(|closed| VaultClosed { id: closed.id.to_string(), reason: closed.reason.clone() }),
     }
 }
 
@@ -133,50 +258,4 @@ fn apply(record: &mut DutyRecord, event: &DutyEvent) {
 }
 
 #[cfg(test)]
-mod tests {
-    use holdfast_types::{DutyId, Slot};
-
-    use super::*;
-
-    fn board() -> Board {
-        Board::new(crate::run::first_status())
-    }
-
-    fn event(slot: u64, step: DutyStep) -> DutyEvent {
-        DutyEvent { duty: DutyId::attester(Slot(slot)), after_ms: 40, step }
-    }
-
-    #[test]
-    fn a_reader_gets_each_change_once() {
-        let board = board();
-        board.record(&event(1, DutyStep::Started { validators: 2 }));
-        board.record(&event(2, DutyStep::Started { validators: 3 }));
-        let first = board.duties_after(0);
-        assert_eq!(first.duties.iter().map(|duty| duty.slot.0).collect::<Vec<_>>(), [1, 2]);
-        board.record(&event(1, DutyStep::Decided { round: 1 }));
-        let second = board.duties_after(first.next);
-        assert_eq!(second.duties.len(), 1);
-        assert_eq!((second.duties[0].decided_round, second.duties[0].validators), (Some(1), 2));
-        assert_eq!(board.duties_after(second.next).duties, []);
-    }
-
-    #[test]
-    fn what_is_held_back_is_shown_until_it_is_signed() {
-        let board = board();
-        board.record(&event(1, DutyStep::Withheld { why: "the vault is closed".to_owned() }));
-        assert_eq!(board.duties_after(0).duties[0].withheld.as_deref(), Some("the vault is closed"));
-        board.record(&event(1, DutyStep::Signed { signed: 2, refused: Vec::new() }));
-        let duty = &board.duties_after(0).duties[0];
-        assert_eq!((duty.withheld.as_ref(), duty.signed), (None, 2));
-    }
-
-    #[test]
-    fn only_the_newest_duties_are_kept() {
-        let board = board();
-        for slot in 0..200 {
-            board.record(&event(slot, DutyStep::DataFetched));
-        }
-        let kept = board.duties_after(0).duties;
-        assert_eq!((kept.len(), kept[0].slot), (DUTIES_MAX, Slot(200 - DUTIES_MAX as u64)));
-    }
-}
+pub(crate) mod tests;

@@ -8,10 +8,23 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(version)]
 pub struct Cli {
-    /// The configuration file; paths in it are relative to its folder.
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
-    /// Check the configuration and the cluster lock, then end.
+    /// The folder that the daemon keeps everything in; made when there is none.
+    #[arg(long, value_name = "DIR")]
+    pub state: PathBuf,
+    /// The vault's socket.
+    #[arg(long, value_name = "SOCKET", default_value = "/run/holdfast/vault.sock")]
+    pub vault: PathBuf,
+    /// The kind of board, as releases name it.
+    #[arg(long, value_name = "NAME", default_value = "unknown")]
+    pub board: String,
+    /// Serve the box's own screen on this socket.
+    #[arg(long, value_name = "PATH")]
+    pub screen_socket: Option<PathBuf>,
+    /// Check the configuration and the cluster lock in the folder, then end.
     #[arg(long)]
     pub check: bool,
+    /// Record in this file that the machine was to be restarted, instead of restarting it.
+    #[cfg(feature = "danger_record_reboot")]
+    #[arg(long, value_name = "FILE")]
+    pub danger_record_reboot: Option<PathBuf>,
 }

@@ -5,10 +5,18 @@
 
 #![forbid(unsafe_code)]
 
+pub mod check;
 pub mod cli;
-pub mod config;
 pub mod log;
+pub mod logs;
 
+pub mod clock;
+pub mod control;
+pub mod events;
+pub mod folder;
+pub mod settings;
+
+pub mod daemon;
 pub mod run;
 
 pub mod board;

@@ -6,16 +6,24 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// Begins to log to standard error.
-pub fn start() {
+use crate::logs::Logs;
+
+/// Begins to log to standard error, and keeps the last lines.
+#[must_use]
+pub fn start() -> Logs {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let logs = Logs::default();
+    let registry = tracing_subscriber::registry().with(filter).with(logs.clone());
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     if io::stderr().is_terminal() {
-        builder.init();
+        registry.with(lines).init();
     } else {
-        builder.json().flatten_event(true).init();
+        registry.with(lines.json().flatten_event(true)).init();
     }
+    logs
 }
 
 /// Keeps a source from filling the log: one line per period, and the next line says how many were left out.

@@ -1,13 +1,16 @@
-//! `holdfastd`: reads the command line and the configuration, then runs until it is told to stop.
+//! `holdfastd`: reads the command line, then runs until it is told to stop.
 
 #![forbid(unsafe_code)]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser as _;
+use holdfastd::check::check;
 use holdfastd::cli::Cli;
-use holdfastd::config::Config;
+use holdfastd::control::{NoHelper, Privileged};
+use holdfastd::daemon::{Daemon, Options};
 use holdfastd::{log, run};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,20 +20,22 @@ const END_MAX: Duration = Duration::from_secs(1);
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
-    log::start();
-    let config = Config::read(&cli.config)?;
+    let logs = log::start();
     if cli.check {
-        let lock = run::read_lock(&config)?;
+        let lock = check(&cli.state)?;
         println!("cluster \"{}\", lock {}: every hash and signature holds", lock.name(), lock.lock_hash());
         return Ok(());
     }
+    let privileged = privileged(&cli);
+    let Cli { state, vault, board, screen_socket, .. } = cli;
+    let daemon = Daemon::open(Options { state, vault, board, screen_socket, privileged, logs })?;
     let runtime = Runtime::new().context("cannot start the runtime")?;
-    let result = runtime.block_on(serve(config));
+    let result = runtime.block_on(serve(daemon));
     runtime.shutdown_timeout(END_MAX);
     result
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(daemon: Arc<Daemon>) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let stop = async {
@@ -40,6 +45,19 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         }
         tracing::info!("told to stop, finishing what is under way");
     };
-    run::run(config, stop).await?;
+    run::run(daemon, stop).await;
     Ok(())
+}
+
+#[cfg(not(feature = "danger_record_reboot"))]
+fn privileged(_cli: &Cli) -> Box<dyn Privileged> {
+    Box::new(NoHelper)
+}
+
+#[cfg(feature = "danger_record_reboot")]
+fn privileged(cli: &Cli) -> Box<dyn Privileged> {
+    match &cli.danger_record_reboot {
+        Some(path) => Box::new(holdfastd::control::RecordReboot(path.clone())),
+        None => Box::new(NoHelper),
+    }
 }

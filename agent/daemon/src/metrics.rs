@@ -1,7 +1,7 @@
 //! What the daemon counts, in the OpenMetrics text form. Units are in the names.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use holdfast_api::VaultSummary;
 use holdfast_core::io::{DutyEvent, DutyStep};
@@ -32,6 +32,7 @@ pub struct Metrics {
     rounds: Family<RoundLabel, Counter>,
     faults: Family<PeerLabel, Counter>,
     alarms: Counter,
+    peers: Arc<Mutex<Weak<Peers>>>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -72,6 +73,7 @@ impl Metrics {
             rounds: Family::default(),
             faults: Family::default(),
             alarms: Counter::default(),
+            peers: Arc::default(),
         };
         registry.register("mode", "1 for the mode that the node is in, 0 for the others", metrics.mode.clone());
         registry.register("duty_validators", "Validators of duties that reached a step", metrics.duties.clone());
@@ -81,6 +83,7 @@ impl Metrics {
         registry.register("peer_faults", "What peers did that they must not", metrics.faults.clone());
         registry.register("alarms", "What cannot happen and did", metrics.alarms.clone());
         registry.register_collector(Box::new(OwnFigures(Machine::real())));
+        registry.register_collector(Box::new(PeerFigures(metrics.peers.clone())));
         *metrics.registry.lock().unwrap_or_else(PoisonError::into_inner) = registry;
         metrics
     }
@@ -94,8 +97,9 @@ impl Metrics {
         text
     }
 
-    pub(crate) fn watch_peers(&self, peers: Arc<Peers>) {
-        self.registry.lock().unwrap_or_else(PoisonError::into_inner).register_collector(Box::new(PeerFigures(peers)));
+    /// Shows the figures of these peers from now on, and for as long as somebody else holds them.
+    pub(crate) fn watch_peers(&self, peers: &Arc<Peers>) {
+        *self.peers.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(peers);
     }
 
     pub(crate) fn watch_vault(&self, board: Arc<Board>) {
@@ -142,13 +146,14 @@ impl Metrics {
     }
 }
 
-/// The peers' own counters, read when somebody asks.
+/// The counters of the peers of the node that runs, read when somebody asks. None while no node runs.
 #[derive(Debug)]
-struct PeerFigures(Arc<Peers>);
+struct PeerFigures(Arc<Mutex<Weak<Peers>>>);
 
 impl Collector for PeerFigures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let stats = self.0.stats();
+        let peers = self.0.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        let Some(stats) = peers.map(|peers| peers.stats()) else { return Ok(()) };
         let label = |operator: u8| [("operator", operator.to_string())];
         let connected = ConstGauge::new(0_i64);
         let mut family = encoder.encode_descriptor(
@@ -256,13 +261,14 @@ impl fmt::Debug for Metrics {
 mod tests {
     use std::collections::BTreeSet;
 
-    use holdfast_api::{Lease, VaultClosed};
     use holdfast_types::{ChainSpec, DutyId, Epoch, ForkVersion, LockHash, Millis, OperatorIndex, Root, Slot};
+    use holdfast_vault_client::{Closed, ClosedId, LeaseStatus, VaultStatus};
     use holdfast_wire::k1::NodeKey;
     use tokio::sync::mpsc;
     use zeroize::Zeroizing;
 
     use super::*;
+    use crate::board;
     use crate::edge::peers::{self, Operator, PeersConfig, Timing};
 
     async fn peers() -> Arc<Peers> {
@@ -295,11 +301,11 @@ mod tests {
     }
 
     fn board() -> Arc<Board> {
-        let board = Arc::new(Board::new(crate::run::first_status()));
-        board.set_vault(Some(VaultSummary {
-            tier: "C".to_owned(),
-            lease: Some(Lease { counter: 7, last_epoch: Epoch(56) }),
-            closed: Some(VaultClosed { id: "catching-up".to_owned(), reason: "why".to_owned() }),
+        let board = Arc::new(board::tests::board());
+        board.set_vault(Some(&VaultStatus {
+            lease: Some(LeaseStatus { counter: 7, last_epoch: Epoch(56), first_epoch: Epoch(49) }),
+            closed: Some(Closed { id: ClosedId::CatchingUp, reason: "why".to_owned() }),
+            ..board::tests::vault_status()
         }));
         board
     }
@@ -307,7 +313,8 @@ mod tests {
     #[tokio::test]
     async fn every_figure_has_our_prefix_a_name_of_its_own_and_its_ending() {
         let metrics = Metrics::new("portable");
-        metrics.watch_peers(peers().await);
+        let peers = peers().await;
+        metrics.watch_peers(&peers);
         metrics.watch_vault(board());
         metrics.set_mode(Mode::Syncing);
         metrics.set_mode(Mode::Ready);
@@ -338,5 +345,8 @@ mod tests {
             assert!(text.contains(&format!("\nholdfast_vault_{vault}\n")), "{vault}: {text}");
         }
         assert!(text.ends_with("# EOF\n"), "{text}");
+        drop(peers);
+        let text = metrics.text();
+        assert!(!text.contains("holdfast_peer_connected"), "the figures of a node that is gone: {text}");
     }
 }

@@ -1,502 +1,390 @@
-//! The daemon's life: what starts in which order, and the one loop that owns the core.
+//! The supervisor: says what the box is in, and runs the node when there is all that it is built from.
 //!
-//! Whatever can wake the node is listed in [`Daemon::run`]; whatever it wants done, in `perform`. No rule about a duty is
-//! decided here.
+//! The process goes on whatever is missing or wrong: each is a mode with a reason, looked at again when something that it
+//! follows from changes. The node is drained and built anew when its lock, its settings, its owner or its shares change.
 
-use std::collections::{BTreeMap, VecDeque};
+mod node;
+mod plan;
+
 use std::future::Future;
-use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use holdfast_api::{Lease, PeerStatus, Status, Timestamp, VaultClosed, VaultSummary};
-use holdfast_cluster::{Networks, VerifiedLock};
-use holdfast_core::io::{DutyEvent, DutyStep, Effect, Input, OutgoingConsensus};
-use holdfast_core::{Node, Setup, SetupError, ValidatorShares};
-use holdfast_types::{ForkVersion, LockHash, Millis, Mode, OperatorIndex, ValidatorPublic};
-use holdfast_vault_client::VaultStatus;
-use holdfast_wire::k1::{BadNodeKey, NodeKey, NodePublic};
-use holdfast_wire::protocol::Protocol;
-use holdfast_wire::qbft::ConsensusMsg;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
-use zeroize::Zeroizing;
+use holdfast_api::Severity;
+use holdfast_cluster::VerifiedLock;
+use holdfast_core::io::VaultFailure;
+use holdfast_provisioning::certificate;
+use holdfast_types::{Mode, P256Public};
+use holdfast_wire::k1::NodeKey;
+use tokio::sync::watch;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::board::Board;
-use crate::config::Config;
-use crate::edge::beacon::{self, Beacon, BeaconError};
-use crate::edge::bls::Pool;
-use crate::edge::http::{self, ListenError};
-use crate::edge::peers::{self, PeerEvent, Peers, PeersConfig, PeersError, Timing};
-use crate::edge::vault::{self, Opened, Vault, Waiting};
-use crate::log::LogLimit;
-use crate::metrics::Metrics;
-
-/// Answers and events that may wait for the loop; edges wait when it is full, and say so to their own side.
-const INPUTS_MAX: usize = 256;
-
-/// How long a drain may take: the attester duty under way needs no more than a slot.
-const DRAIN_MAX: Duration = Duration::from_secs(15);
-
-/// The core's wake-ups are at least this far apart, so that none of them can spin.
-const WAKE_MIN: Duration = Duration::from_millis(1);
-
-/// The loop looks at the wall clock at least this often: it may have been set, or the machine may have slept, and the
-/// time by which the runtime sleeps knows of neither.
-const WAKE_MAX: Duration = Duration::from_secs(1);
-
-/// As much of what a peer calls its version as is shown; real ones are shorter.
-const VERSION_LEN_MAX: usize = 64;
-
-/// Why the daemon cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The lock file cannot be read.
-    #[error("cannot read cluster lock {}", path.display())]
-    ReadLock {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        err: std::io::Error,
-    },
-    /// The lock file is no lock.
-    #[error("cannot understand cluster lock {}", path.display())]
-    ParseLock {
-        /// The file.
-        path: PathBuf,
-        /// Where and why.
-        #[source]
-        err: holdfast_cluster::FileError,
-    },
-    /// The lock does not verify.
-    #[error("cluster lock {} does not verify", path.display())]
-    VerifyLock {
-        /// The file.
-        path: PathBuf,
-        /// What does not hold.
-        #[source]
-        err: holdfast_cluster::LockError,
-    },
-    /// The vault belongs to another cluster.
-    #[error(
-        "the vault holds shares of lock {held}, the configuration names lock {configured}: give both the same cluster"
-    )]
-    OtherLock {
-        /// The vault's lock.
-        held: LockHash,
-        /// The configuration's lock.
-        configured: LockHash,
-    },
-    /// The vault's identity key is none.
-    #[error("the vault's identity key is not a key")]
-    Identity(#[source] BadNodeKey),
-    /// The lock's operators have a key that is none.
-    #[error("operator {operator} of the lock has a node key that is no point")]
-    OperatorKey {
-        /// Which operator.
-        operator: usize,
-        /// What is wrong with it.
-        #[source]
-        err: BadNodeKey,
-    },
-    /// The vault's identity key is no operator's.
-    #[error("the vault's identity key, peer {peer}, is none of the lock's operators: it was made for another cluster")]
-    NotAnOperator {
-        /// The peer ID of the key.
-        peer: String,
-    },
-    /// The beacon node follows another network.
-    #[error(
-        "the lock is for the network with fork version {lock}, the beacon node follows {beacon}: connect it to the lock's network"
-    )]
-    OtherNetwork {
-        /// The lock's genesis fork version.
-        lock: ForkVersion,
-        /// The beacon node's.
-        beacon: ForkVersion,
-    },
-    /// The beacon edge cannot be set up.
-    #[error(transparent)]
-    Beacon(#[from] BeaconError),
-    /// The health listener cannot be set up.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// The peers edge cannot be set up.
-    #[error(transparent)]
-    Peers(#[from] PeersError),
-    /// The core refuses the setup.
-    #[error("the lock cannot be run")]
-    Setup(#[from] SetupError),
-}
-
-/// Reads and verifies the cluster lock that a configuration names.
-///
-/// # Errors
-/// When it cannot be read or does not verify.
-pub fn read_lock(config: &Config) -> Result<VerifiedLock, RunError> {
-    let path = || config.lock.clone();
-    let bytes = std::fs::read(&config.lock).map_err(|err| RunError::ReadLock { path: path(), err })?;
-    let lock = holdfast_cluster::read_lock(&bytes).map_err(|err| RunError::ParseLock { path: path(), err })?;
-    let networks = config.network.clone().map_or_else(Networks::public, Networks::with_custom);
-    VerifiedLock::verify(lock, &networks).map_err(|err| RunError::VerifyLock { path: path(), err })
-}
+use crate::board::ShownCluster;
+use crate::clock;
+use crate::control::Wish;
+use crate::daemon::{Daemon, in_words};
+use crate::edge::beacon::{self, Network};
+use crate::edge::http::{self, Listener};
+use crate::edge::vault::{self, IMPORT, View};
+use crate::folder::{FolderError, Owner};
+use crate::settings::{NodeSettings, Settings};
+use node::{Go, RunningNode};
+use plan::{Custody, NoCustody, Plan, Waiting};
+pub use plan::{UnusableLock, verify_lock};
 
 /// Runs the daemon until `stop` is ready and the node has drained.
-///
-/// # Errors
-/// When something that it needs cannot be set up. What may come later (vault, beacon node, peers) is waited for instead.
-pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), RunError> {
-    let boot = now();
-    let lock = read_lock(&config)?;
-    let board = Arc::new(Board::new(first_status()));
-    let metrics = Arc::new(Metrics::new(holdfast_bls::path()));
-    metrics.watch_vault(board.clone());
-    let address = http::start(config.http, board.clone(), metrics.clone()).await?;
-    tracing::info!(%address, "health and metrics are served");
-    tokio::pin!(stop);
-    let set_up = set_up(&config, lock, boot, &board, &metrics);
-    let daemon = tokio::select! {
-        daemon = set_up => daemon?,
-        () = &mut stop => return Ok(()),
-    };
-    daemon.run(stop).await;
-    Ok(())
-}
-
-pub(crate) fn first_status() -> Status {
-    Status {
-        name: String::new(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        mode: Mode::Maintenance,
-        reason: "starting".to_owned(),
-        cluster: String::new(),
-        validators: 0,
-        peers: Vec::new(),
-        vault: None,
-        bls_path: holdfast_bls::path().to_owned(),
-        now: Timestamp(now()),
-        clock_synchronised: false,
-        conditions: Vec::new(),
+pub async fn run(daemon: Arc<Daemon>, stop: impl Future<Output = ()>) {
+    let mut stop = std::pin::pin!(stop);
+    let mut supervisor = Supervisor::new(daemon);
+    loop {
+        supervisor.serve_metrics().await;
+        let seen = supervisor.look();
+        let life = match supervisor.plan(&seen).await {
+            Ok(plan) => supervisor.live(plan, &seen, stop.as_mut()).await,
+            Err(waiting) => {
+                supervisor.show(&waiting);
+                supervisor.wait(stop.as_mut()).await
+            }
+        };
+        if life == Life::Over {
+            return;
+        }
     }
 }
 
-fn vault_summary(status: &VaultStatus) -> VaultSummary {
-    let closed = status.closed.as_ref();
-    VaultSummary {
-        tier: status.tier.to_string(),
-        lease: status.lease.map(|lease| Lease { counter: lease.counter, last_epoch: lease.last_epoch }),
-        closed: closed.map(|closed| VaultClosed { id: closed.id.to_string(), reason: closed.reason.clone() }),
+/// Whether the daemon goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    GoesOn,
+    Over,
+}
+
+/// What the node is built from, as far as a look shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    custody: Result<Custody, NoCustody>,
+    lock: Option<Vec<u8>>,
+    settings: Option<NodeSettings>,
+}
+
+impl Seen {
+    /// Whether another cluster or owner is there now. A vault that is away or closed says neither.
+    fn another_custody(&self, now: &Self) -> bool {
+        let another = match &now.custody {
+            Ok(_) => now.custody != self.custody,
+            Err(none) => none.told,
+        };
+        another || now.lock != self.lock
     }
 }
 
-async fn set_up(
-    config: &Config,
-    lock: VerifiedLock,
-    boot: Millis,
-    board: &Arc<Board>,
-    metrics: &Arc<Metrics>,
-) -> Result<Daemon, RunError> {
-    let waiting = |Waiting { mode, reason, .. }: &Waiting| {
-        tracing::warn!(%mode, reason, "waiting for the vault");
-        board.set_mode(*mode, reason);
-        metrics.set_mode(*mode);
-    };
-    let shown: vault::Shown = {
-        let board = board.clone();
-        Arc::new(move |status| board.set_vault(status.map(vault_summary)))
-    };
-    let Opened { status, identity } = vault::open(&config.vault, waiting, &shown).await;
-    let held = status.lock_hash.unwrap_or_default();
-    if held != lock.lock_hash() {
-        return Err(RunError::OtherLock { held, configured: lock.lock_hash() });
+struct Supervisor {
+    daemon: Arc<Daemon>,
+    view: watch::Receiver<Option<View>>,
+    wish: watch::Receiver<Wish>,
+    listener: Option<Listener>,
+    verified: Option<Verified>,
+    ticks: Interval,
+}
+
+/// What came of verifying a lock: it takes seconds, and comes out the same.
+struct Verified {
+    file: Vec<u8>,
+    network: Option<holdfast_cluster::Network>,
+    outcome: Result<VerifiedLock, Waiting>,
+}
+
+impl Supervisor {
+    fn new(daemon: Arc<Daemon>) -> Self {
+        let board = daemon.board.clone();
+        let view = vault::watch(daemon.vault.clone(), move |status| board.set_vault(status));
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { view, wish: daemon.control.wish(), daemon, listener: None, verified: None, ticks }
     }
-    let key = NodeKey::from_bytes(&identity.0).map_err(RunError::Identity)?;
-    let keys = operator_keys(&lock)?;
-    let own = own_operator(&keys, &key)?;
-    show_cluster(board, &lock, &keys, own);
 
-    board.set_mode(Mode::Syncing, "waiting for a beacon node");
-    metrics.set_mode(Mode::Syncing);
-    let waiting = |reason: &str| {
-        tracing::warn!(reason, "waiting for a beacon node; check its address and that it runs");
-        board.set_mode(Mode::Syncing, &format!("waiting for a beacon node: {reason}"));
-    };
-    let timing = beacon::Timing::default();
-    let network = beacon::find_network(&config.beacon_nodes, timing, waiting).await?;
-    if network.chain.genesis_fork_version != lock.fork_version() {
-        return Err(RunError::OtherNetwork { lock: lock.fork_version(), beacon: network.chain.genesis_fork_version });
-    }
-    let validators: Vec<ValidatorShares> =
-        lock.validators().map(|v| ValidatorShares { public: v.public, shares: v.shares.to_vec() }).collect();
-    let all_keys = Arc::new(validators.iter().map(|validator| validator.public).collect());
-    let node = Node::new(Setup {
-        chain: network.chain.clone(),
-        own,
-        operators: keys.len(),
-        threshold: lock.threshold().into(),
-        validators,
-        boot,
-    })?;
-
-    let (inputs, inputs_in) = mpsc::channel(INPUTS_MAX);
-    let (peer_events, peers_in) = mpsc::channel(INPUTS_MAX);
-    let peers = peers::start(peers_config(config, &lock, &keys, own, &identity.0, &network), peer_events).await?;
-    let peers = Arc::new(peers);
-    metrics.watch_peers(peers.clone());
-    Ok(Daemon {
-        beacon: beacon::start(&config.beacon_nodes, network, timing, inputs.clone())?,
-        vault: vault::start(config.vault.clone(), lock.lock_hash(), inputs.clone(), shown),
-        pool: Pool::new(inputs),
-        node,
-        fault_logs: (0_u8..).zip(&keys).map(|(operator, _)| (OperatorIndex(operator), LogLimit::default())).collect(),
-        own,
-        key,
-        all_keys,
-        peers,
-        inputs: inputs_in,
-        peer_events: peers_in,
-        board: board.clone(),
-        metrics: metrics.clone(),
-    })
-}
-
-fn operator_keys(lock: &VerifiedLock) -> Result<Vec<NodePublic>, RunError> {
-    let key = |(operator, enr): (usize, &holdfast_cluster::Enr)| {
-        NodePublic::from_slice(&enr.public()).map_err(|err| RunError::OperatorKey { operator, err })
-    };
-    lock.enrs().iter().enumerate().map(key).collect()
-}
-
-fn own_operator(keys: &[NodePublic], key: &NodeKey) -> Result<OperatorIndex, RunError> {
-    let place = keys.iter().position(|public| *public == key.public());
-    place
-        .and_then(|index| u8::try_from(index).ok())
-        .map(OperatorIndex)
-        .ok_or_else(|| RunError::NotAnOperator { peer: key.public().peer_id() })
-}
-
-fn show_cluster(board: &Board, lock: &VerifiedLock, keys: &[NodePublic], own: OperatorIndex) {
-    let peers = (0_u8..).zip(keys).map(|(operator, public)| PeerStatus {
-        operator,
-        peer_id: public.peer_id(),
-        own: operator == own.0,
-        connected: operator == own.0,
-        version: None,
-    });
-    board.set_cluster(lock.name(), lock.validators().len(), peers.collect());
-}
-
-fn peers_config(
-    config: &Config,
-    lock: &VerifiedLock,
-    keys: &[NodePublic],
-    own: OperatorIndex,
-    identity: &[u8; 32],
-    network: &beacon::Network,
-) -> PeersConfig {
-    let operator = |(index, public): (u8, &NodePublic)| peers::Operator {
-        public: *public,
-        addresses: config.peers.get(&OperatorIndex(index)).cloned().unwrap_or_default(),
-    };
-    PeersConfig {
-        identity: Zeroizing::new(*identity),
-        own,
-        operators: (0_u8..).zip(keys).map(operator).collect(),
-        listen: config.listen.clone(),
-        lock_hash: lock.lock_hash(),
-        validators: lock.validators().len(),
-        nickname: config.nickname.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        chain: Arc::new(network.chain.clone()),
-        clock: Arc::new(now),
-        timing: Timing::default(),
-    }
-}
-
-struct Daemon {
-    node: Node,
-    /// What peers do wrong is theirs to repeat as often as they like, so it is not logged as often.
-    fault_logs: BTreeMap<OperatorIndex, LogLimit>,
-    own: OperatorIndex,
-    key: NodeKey,
-    all_keys: Arc<Vec<ValidatorPublic>>,
-    beacon: Beacon,
-    peers: Arc<Peers>,
-    vault: Vault,
-    pool: Pool,
-    inputs: mpsc::Receiver<Input>,
-    peer_events: mpsc::Receiver<PeerEvent>,
-    board: Arc<Board>,
-    metrics: Arc<Metrics>,
-}
-
-impl Daemon {
-    async fn run(mut self, stop: impl Future<Output = ()>) {
-        let mut stop = std::pin::pin!(stop);
-        let mut draining: Option<Instant> = None;
-        self.take(Input::Wake);
-        let mut taken = Instant::now();
+    /// Waits until something changed that the node follows from, or the daemon is to end.
+    async fn next(&mut self, mut stop: Pin<&mut impl Future<Output = ()>>) -> Life {
         loop {
-            let wake = wake_at(self.node.next_wake()).max(taken + WAKE_MIN);
-            let input = tokio::select! {
-                () = &mut stop, if draining.is_none() => {
-                    draining = Some(Instant::now() + DRAIN_MAX);
-                    Input::Drain
-                }
-                () = sleep_until(wake) => Input::Wake,
-                Some(input) = self.inputs.recv() => input,
-                Some(event) = self.peer_events.recv() => match self.of_peer(event) {
-                    Some(input) => input,
-                    None => continue,
+            tokio::select! {
+                () = &mut stop => return Life::Over,
+                Ok(()) = self.wish.changed() => return Life::GoesOn,
+                Ok(()) = self.view.changed() => return Life::GoesOn,
+                _ = self.ticks.tick() => match self.daemon.keeper.take_back_if_due(clock::now()) {
+                    Ok(false) => {}
+                    Ok(true) => {
+                        tracing::warn!("a change of the configuration was not confirmed and is taken back");
+                        return Life::GoesOn;
+                    }
+                    Err(error) => tracing::error!(error = in_words(&error), "a change cannot be taken back"),
                 },
+            }
+        }
+    }
+
+    /// As [`Supervisor::next`], and no longer than until it is worth another try.
+    async fn wait(&mut self, stop: Pin<&mut impl Future<Output = ()>>) -> Life {
+        tokio::time::timeout(RETRY, self.next(stop)).await.unwrap_or(Life::GoesOn)
+    }
+
+    fn show(&self, waiting: &Waiting) {
+        let Waiting { mode, reason } = waiting;
+        let status = self.daemon.board.status();
+        if (status.mode, &status.reason) != (*mode, reason) {
+            tracing::warn!(%mode, reason, "waiting");
+            self.daemon.board.set_mode(*mode, reason);
+            self.daemon.metrics.set_mode(*mode);
+        }
+    }
+
+    /// What the node is built from now.
+    async fn plan(&mut self, seen: &Seen) -> Result<Plan, Waiting> {
+        if self.wish.borrow().drain {
+            self.daemon.control.drained();
+            return Err(Waiting::new(Mode::Draining, "no duty is begun until `holdfast resume`"));
+        }
+        self.daemon.control.resumed();
+        let custody = match &seen.custody {
+            Ok(custody) => custody,
+            Err(none) => {
+                if none.told {
+                    self.daemon.board.set_cluster(ShownCluster::default());
+                }
+                return Err(none.waiting.clone());
+            }
+        };
+        let Some(file) = &seen.lock else {
+            self.daemon.board.set_cluster(ShownCluster::default());
+            let reason = format!("the vault holds shares, and the cluster lock is missing: {IMPORT}");
+            return Err(Waiting::new(Mode::Enrolled, reason));
+        };
+        let Some(settings) = seen.settings.clone() else {
+            let reason = "the configuration cannot be right: correct it with `holdfast config edit`";
+            return Err(Waiting::new(Mode::Enrolled, reason));
+        };
+        let lock = self.verified(file, &settings).await?;
+        let keys = plan::operator_keys(&lock).map_err(|error| Waiting::unusable(&error))?;
+        if custody.lock_hash != lock.lock_hash() {
+            let (held, kept) = (custody.lock_hash, lock.lock_hash());
+            return Err(Waiting::unusable(&UnusableLock::OtherLock { held, kept }));
+        }
+        let identity = vault::identity_key(self.daemon.vault.clone()).await;
+        let identity = identity.map_err(|VaultFailure(reason)| Waiting::new(Mode::Enrolled, reason))?;
+        let key = NodeKey::from_bytes(&identity.0).map_err(|err| Waiting::unusable(&UnusableLock::Identity(err)))?;
+        let own = plan::own_operator(&keys, &key).map_err(|error| Waiting::unusable(&error))?;
+        self.daemon.board.set_cluster(ShownCluster::of(&lock, &keys, own));
+        if settings.beacon_nodes.is_empty() {
+            let reason = "no beacon node is configured: name one with `holdfast beacon add URL`";
+            return Err(Waiting::new(Mode::Enrolled, reason));
+        }
+        Ok(Plan { lock, keys, own, key, identity, settings })
+    }
+
+    async fn verified(&mut self, file: &[u8], settings: &NodeSettings) -> Result<VerifiedLock, Waiting> {
+        let known = self.verified.as_ref().filter(|one| one.file == file && one.network == settings.network);
+        if let Some(known) = known {
+            return known.outcome.clone();
+        }
+        let job = {
+            let (file, settings) = (file.to_vec(), settings.clone());
+            move || verify_lock(&file, &settings)
+        };
+        let outcome = match tokio::task::spawn_blocking(job).await {
+            Ok(outcome) => outcome.map_err(|error| Waiting::unusable(&error)),
+            Err(panicked) => Err(Waiting::unusable(&panicked)),
+        };
+        let (file, network) = (file.to_vec(), settings.network.clone());
+        self.verified = Some(Verified { file, network, outcome: outcome.clone() });
+        outcome
+    }
+
+    /// Finds the network, starts the node and keeps it for as long as what it was built from holds.
+    async fn live(&mut self, plan: Plan, seen: &Seen, mut stop: Pin<&mut impl Future<Output = ()>>) -> Life {
+        let network = match self.find_network(&plan, seen, stop.as_mut()).await {
+            Ok(network) => network,
+            Err(life) => return life,
+        };
+        let (lock, beacon) = (plan.lock.fork_version(), network.chain.genesis_fork_version);
+        if lock != beacon {
+            let error = UnusableLock::OtherNetwork { lock, beacon };
+            self.show(&Waiting::new(Mode::Syncing, error.to_string()));
+            return self.wait(stop).await;
+        }
+        let node = RunningNode::start(plan, network, self.view.clone(), self.daemon.clone()).await;
+        let (go, told) = watch::channel(Go::On);
+        let mut task = match node {
+            Ok(node) => tokio::spawn(node.run(told)),
+            Err(error) => {
+                self.show(&Waiting::unusable(&error));
+                return self.wait(stop).await;
+            }
+        };
+        loop {
+            let life = tokio::select! {
+                ended = &mut task => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "the node ended by a mistake of its own and is built anew");
+                    }
+                    return self.wait(stop).await;
+                }
+                life = self.next(stop.as_mut()) => life,
             };
-            self.take(input);
-            taken = Instant::now();
-            if draining.is_some_and(|end| self.node.has_drained() || Instant::now() >= end) {
-                tracing::info!("drained, stopping");
-                return;
-            }
-        }
-    }
-
-    /// Hands an input to the core and performs what it wants, its own signed messages included.
-    fn take(&mut self, input: Input) {
-        let mut pending = VecDeque::from([input]);
-        let mut effects = Vec::new();
-        while let Some(input) = pending.pop_front() {
-            self.node.handle(now(), input, &mut effects);
-            for effect in effects.drain(..) {
-                self.metrics_of(&effect);
-                if let Some(own) = perform(
-                    effect,
-                    &Edges {
-                        own: self.own,
-                        key: &self.key,
-                        all_keys: &self.all_keys,
-                        beacon: &self.beacon,
-                        peers: &self.peers,
-                        vault: &self.vault,
-                        pool: &self.pool,
-                    },
-                ) {
-                    pending.push_back(own);
+            self.serve_metrics().await;
+            let next = if life == Life::Over { Go::Leave } else { self.go(*go.borrow(), seen) };
+            go.send_if_modified(|now| std::mem::replace(now, next) != next);
+            if next == Go::Leave {
+                if let Err(error) = task.await {
+                    tracing::error!(%error, "the node ended by a mistake of its own");
                 }
+                return life;
             }
         }
     }
 
-    /// Shows what is to be seen of an effect: on the board, in the metrics, in the log.
-    fn metrics_of(&self, effect: &Effect) {
-        match effect {
-            Effect::Mode { mode, reason } => {
-                tracing::info!(%mode, reason, "mode");
-                self.board.set_mode(*mode, reason);
-                self.metrics.set_mode(*mode);
-            }
-            Effect::Duty(event) => {
-                log_duty(event);
-                self.board.record(event);
-                self.metrics.count_duty(event);
-            }
-            Effect::Fault { peer, fault } => {
-                self.warn_of(*peer, fault);
-                self.metrics.count_fault(peer.0);
-            }
-            Effect::Alarm(alarm) => {
-                tracing::error!(%alarm, "alarm");
-                self.metrics.count_alarm();
-            }
-            _ => {}
+    /// What a node is to do that was built from what was seen.
+    fn go(&mut self, before: Go, seen: &Seen) -> Go {
+        let now = self.look();
+        // What was halted for safety comes back with the daemon, not with a change of its settings.
+        let halted = self.daemon.board.status().mode == Mode::Halted;
+        if seen.another_custody(&now) || (!halted && now.settings != seen.settings) {
+            Go::Leave
+        } else if self.wish.borrow().drain {
+            Go::Drain
+        } else if before == Go::Drain && !halted {
+            Go::Leave
+        } else {
+            self.daemon.control.resumed();
+            Go::On
         }
     }
 
-    /// Logs what is wrong with a peer, unless it filled the log with others just now.
-    fn warn_of(&self, peer: OperatorIndex, what: &dyn std::fmt::Display) {
-        if let Some(unsaid) = self.fault_logs.get(&peer).and_then(|limit| limit.admit(Instant::now())) {
-            tracing::warn!(operator = peer.0, unsaid, "a peer {what}");
+    /// Waits for a beacon node, unless something changes before one answers.
+    async fn find_network(
+        &mut self,
+        plan: &Plan,
+        seen: &Seen,
+        mut stop: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<Network, Life> {
+        self.show(&Waiting::new(Mode::Syncing, "waiting for a beacon node"));
+        let daemon = self.daemon.clone();
+        let waiting = move |reason: &str| {
+            tracing::warn!(reason, "waiting for a beacon node; check its address and that it runs");
+            daemon.board.set_mode(Mode::Syncing, &format!("waiting for a beacon node: {reason}"));
+        };
+        let found = beacon::find_network(&plan.settings.beacon_nodes, beacon::Timing::default(), waiting);
+        let mut found = std::pin::pin!(found);
+        loop {
+            let life = tokio::select! {
+                found = &mut found => match found {
+                    Ok(network) => return Ok(network),
+                    Err(error) => {
+                        self.show(&Waiting::unusable(&error));
+                        return Err(self.wait(stop).await);
+                    }
+                },
+                life = self.next(stop.as_mut()) => life,
+            };
+            self.serve_metrics().await;
+            if life == Life::Over || self.wish.borrow().drain || self.look() != *seen {
+                return Err(life);
+            }
         }
     }
 
-    fn of_peer(&self, event: PeerEvent) -> Option<Input> {
-        match event {
-            PeerEvent::Up(peer) => {
-                self.board.set_peer(peer.0, |shown| shown.connected = true);
-                Some(Input::PeerUp(peer))
+    /// Serves metrics where the settings say, from then on where others say.
+    async fn serve_metrics(&mut self) {
+        let settings = self.settings().unwrap_or_default();
+        if self.listener.as_ref().is_some_and(|listener| listener.configured == settings.metrics) {
+            return;
+        }
+        let (board, metrics) = (self.daemon.board.clone(), self.daemon.metrics.clone());
+        match http::start(settings.metrics, board, metrics).await {
+            Ok(listener) => {
+                tracing::info!(address = %listener.address, "health and metrics are served");
+                self.listener = Some(listener);
+                self.daemon.board.clear_condition(METRICS);
             }
-            PeerEvent::Down(peer) => {
-                self.board.set_peer(peer.0, |shown| shown.connected = false);
-                Some(Input::PeerDown(peer))
+            Err(error) => self.daemon.board.set_condition(
+                METRICS,
+                Severity::Warning,
+                &in_words(&error),
+                "free the address, or change `metrics.listen` with `holdfast config edit`",
+            ),
+        }
+    }
+
+    /// The settings; a condition when they cannot be right.
+    fn settings(&self) -> Option<Settings> {
+        let board = &self.daemon.board;
+        match self.daemon.keeper.settings() {
+            Ok(settings) => {
+                board.clear_condition(WRONG);
+                Some(settings)
             }
-            PeerEvent::Consensus { from, message } => Some(Input::Consensus { from, message }),
-            PeerEvent::Partials { from, set } => Some(Input::Partials { from, set }),
-            PeerEvent::Info { from, info } => {
-                if info.findings.is_ok_and(|findings| findings.other_lock) {
-                    self.warn_of(from, &"runs another cluster lock; compare the lock hashes with its operator");
-                }
-                let version = info.said.version.chars().filter(|one| !one.is_control()).take(VERSION_LEN_MAX).collect();
-                self.board.set_peer(from.0, |shown| shown.version = Some(version));
+            Err(wrong) => {
+                let fields: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+                let summary = format!("the configuration cannot be right: {}", fields.join("; "));
+                board.set_condition(WRONG, Severity::Critical, &summary, "correct it with `holdfast config edit`");
                 None
             }
-            PeerEvent::Fault { from, .. } => {
-                self.metrics.count_fault(from.0);
-                None
+        }
+    }
+
+    /// Looks at what the node is built from.
+    fn look(&mut self) -> Seen {
+        let owner = self.daemon.folder.owner();
+        let owned_before = matches!(owner, Ok(Some(_)) | Err(_));
+        let custody = plan::custody(self.view.borrow_and_update().as_ref(), owned_before);
+        if let Some(vault) = self.daemon.board.vault_status() {
+            self.judge_owner(owner, vault.authority);
+        }
+        let lock = self.daemon.folder.lock().unwrap_or_else(|error| {
+            tracing::error!(error = in_words(&error), "the cluster lock cannot be read");
+            None
+        });
+        self.wish.mark_unchanged();
+        Seen { custody, lock, settings: self.settings().map(|settings| settings.node) }
+    }
+
+    /// The certificates must be of whom the vault obeys. `None` for `vault` while it does not answer.
+    fn judge_owner(&self, kept: Result<Option<Owner>, FolderError>, vault: Option<P256Public>) {
+        let board = &self.daemon.board;
+        let wrong = match (kept, vault) {
+            (Err(error), _) => Some(format!("the owner's certificates cannot be used: {}", in_words(&error))),
+            (Ok(None), Some(_)) => {
+                Some("the box is owned and the owner's certificates are missing: the API admits nobody".to_owned())
             }
+            (Ok(Some(_)), None) => {
+                Some("nobody owns the vault, and certificates of a former owner are left".to_owned())
+            }
+            (Ok(Some(owner)), Some(authority)) => match certificate::public_key(&owner.authority) {
+                Ok(public) if public == authority => None,
+                Ok(_) => Some("the certificates are of another authority than the one that the vault obeys".to_owned()),
+                Err(error) => Some(format!("the authority's certificate cannot be used: {}", in_words(&error))),
+            },
+            (Ok(None), None) => None,
+        };
+        let remedy = "put `owner/authority.der` and `owner/box.der` of a backup back, or flash the box anew";
+        match wrong {
+            Some(summary) => board.set_condition(OWNER, Severity::Critical, &summary, remedy),
+            None => board.clear_condition(OWNER),
         }
     }
 }
 
-/// Where effects go.
-struct Edges<'a> {
-    own: OperatorIndex,
-    key: &'a NodeKey,
-    all_keys: &'a Arc<Vec<ValidatorPublic>>,
-    beacon: &'a Beacon,
-    peers: &'a Peers,
-    vault: &'a Vault,
-    pool: &'a Pool,
-}
+/// How often it is looked whether a change is to be taken back.
+const TICK: Duration = Duration::from_secs(1);
 
-/// Performs one effect. Nothing here waits: edges have queues of their own.
-fn perform(effect: Effect, edges: &Edges<'_>) -> Option<Input> {
-    match effect {
-        Effect::FetchValidators(epoch) => edges.beacon.fetch_validators(epoch, edges.all_keys.clone()),
-        Effect::FetchAttesterDuties { epoch, validators } => edges.beacon.fetch_attester_duties(epoch, validators),
-        Effect::FetchAttestationData(slot) => edges.beacon.fetch_attestation_data(slot),
-        Effect::SignConsensus(OutgoingConsensus { msg, justification, values }) => {
-            let message = ConsensusMsg::new(msg.sign(edges.key), justification, values);
-            edges.peers.broadcast(Protocol::Qbft, &message.encode());
-            return Some(Input::Consensus { from: edges.own, message });
-        }
-        Effect::SignAttestations { duty, batch } => edges.vault.sign_attestations(duty, batch),
-        Effect::SendPartials(set) => edges.peers.broadcast(Protocol::ParSigEx, &set.encode()),
-        Effect::Bls(job) => edges.pool.run(job),
-        Effect::SubmitAttestations { duty, attestations } => edges.beacon.submit_attestations(duty, attestations),
-        Effect::Mode { .. } | Effect::Duty(_) | Effect::Fault { .. } | Effect::Alarm(_) => {}
-    }
-    None
-}
+/// How often what failed is tried again when nothing changed here: it may have changed elsewhere.
+const RETRY: Duration = Duration::from_secs(10);
 
-fn log_duty(event: &DutyEvent) {
-    let DutyEvent { duty, after_ms, step } = event;
-    match step {
-        DutyStep::Decided { round } => tracing::info!(%duty, after_ms, round, "decided"),
-        DutyStep::Broadcast { attestations } => tracing::info!(%duty, after_ms, attestations, "broadcast"),
-        DutyStep::Missed { validators, why } => tracing::warn!(%duty, validators, why, "missed"),
-        DutyStep::Withheld { why } => tracing::warn!(%duty, after_ms, why, "held back"),
-        DutyStep::Signed { signed, refused } if !refused.is_empty() => {
-            tracing::warn!(%duty, after_ms, signed, ?refused, "the vault refused");
-        }
-        other => tracing::debug!(%duty, after_ms, step = ?other, "duty"),
-    }
-}
+/// Metrics and liveness are not served.
+const METRICS: &str = "metrics.not-served";
+/// The owner's certificates are not those of whom the vault obeys.
+const OWNER: &str = "owner.certificates";
+/// The configuration cannot be right.
+const WRONG: &str = "configuration.wrong";
 
-fn wake_at(wake: Option<Millis>) -> Instant {
-    let wait = wake.map_or(WAKE_MAX, |at| Duration::from_millis(at.since(now())));
-    Instant::now() + wait.min(WAKE_MAX)
-}
-
-fn now() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
+#[cfg(test)]
+pub(crate) mod tests;

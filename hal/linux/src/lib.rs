@@ -3,8 +3,7 @@
 //! The root folder is given, so that a recorded machine reads like the one at hand. Readings only: what they mean is
 //! decided elsewhere, and the TPM is `hal/tpm`.
 
-#![forbid(unsafe_code)]
-
+mod clock;
 mod process;
 
 use std::path::PathBuf;
@@ -35,5 +34,11 @@ impl Machine {
     #[must_use]
     pub fn own_process(&self) -> ProcessReading {
         process::read(&self.root.join("proc/self"))
+    }
+
+    /// Whether something keeps the clock right. A recorded machine has no clock that anybody could ask.
+    #[must_use]
+    pub fn clock_is_synchronised(&self) -> bool {
+        self.root.as_os_str() == "/" && clock::is_synchronised()
     }
 }

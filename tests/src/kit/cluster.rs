@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use holdfast_api::{ApiSettings, BeaconNode, Configuration, CustomNetwork, MetricsSettings, PeerAddress, PeerSettings};
 use holdfast_cluster::{
     CreateParams, CreatedCluster, KeystoreCost, Network, NodeKey, create, read_keystores, write_node_dirs,
 };
@@ -22,6 +23,9 @@ use crate::chain::{Chain, ChainOptions, genesis_in};
 
 /// The genesis fork version of the local chain, as `tests/chain/node.mjs` has it.
 const GENESIS_FORK: ForkVersion = ForkVersion([0x00, 0x48, 0x4f, 0x4c]);
+
+/// Its chain ID, as the same file has it.
+const CHAIN_ID: u64 = 0x48_4f4c;
 
 /// From here to genesis: the node needs 6 to 9 s on a free machine, the boxes a few more.
 const GENESIS_DELAY: Duration = Duration::from_secs(20);
@@ -117,10 +121,12 @@ impl Cluster {
             node_box.hand_over(&handover(&key_dir.join(format!("node{operator}")), &keys, &network, operator)?)?;
             boxes.push(node_box);
         }
-        let ports: Vec<u16> = boxes.iter().map(|node| node.place.free_port(3610)).collect::<anyhow::Result<_>>()?;
+        let free = |port| boxes.iter().map(|node| node.place.free_port(port)).collect::<anyhow::Result<Vec<u16>>>();
+        let ports = Ports { peers: free(3610)?, api: free(4443)? };
         let lock = holdfast_cluster::write_lock(keys.lock.lock());
         for node in &boxes {
-            node.write_config(&lock, &config_of(node, &boxes, &ports, chain.url(), genesis_time_s))?;
+            node.write_lock(&lock)?;
+            node.write_configuration(&configuration_of(node, &boxes, &ports, chain.url(), genesis_time_s)?)?;
         }
         Ok(Self { boxes, chain, spec: network.chain, keys, beacon_place, _lab: lab })
     }
@@ -183,7 +189,7 @@ fn make_keys(options: &ClusterOptions, genesis_time_s: u64) -> anyhow::Result<Cr
 }
 
 fn network(genesis_time_s: u64) -> Network {
-    Network { name: "holdfast-local".into(), chain_id: 0x48_4f4c, genesis_fork_version: GENESIS_FORK, genesis_time_s }
+    Network { name: "holdfast-local".into(), chain_id: CHAIN_ID, genesis_fork_version: GENESIS_FORK, genesis_time_s }
 }
 
 /// What the box's operator hands over: the identity and the shares in a node's folder, decrypted here.
@@ -207,22 +213,40 @@ fn epoch_now(chain: &ChainSpec) -> Epoch {
     chain.epoch_of(chain.slot_at(crate::now()).unwrap_or_default())
 }
 
-fn config_of(node: &NodeBox, boxes: &[NodeBox], ports: &[u16], beacon: &str, genesis_time_s: u64) -> String {
-    let address = |of: &NodeBox| format!("/ip4/{}/tcp/{}", of.place.address(), ports[usize::from(of.operator)]);
-    let peers: String = boxes
-        .iter()
-        .filter(|peer| peer.operator != node.operator)
-        .map(|peer| format!("[[peers.static]]\noperator = {}\naddresses = [\"{}\"]\n\n", peer.operator, address(peer)))
-        .collect();
-    format!(
-        "lock = \"cluster-lock.json\"\nvault = \"vault.sock\"\nnickname = \"node {}\"\n\n\
-         [network]\nname = \"holdfast-local\"\nchain_id = {}\ngenesis_fork_version = \"{GENESIS_FORK}\"\ngenesis_time = {genesis_time_s}\n\n\
-         [beacon]\nnodes = [\"{beacon}\"]\n\n[peers]\nlisten = [\"{}\"]\n\n{peers}[http]\nlisten = \"127.0.0.1:{}\"\n",
-        node.operator,
-        0x48_4f4c,
-        address(node),
-        node.http_port(),
-    )
+/// Where each box listens, by its operator.
+struct Ports {
+    peers: Vec<u16>,
+    api: Vec<u16>,
+}
+
+fn configuration_of(
+    node: &NodeBox,
+    boxes: &[NodeBox],
+    ports: &Ports,
+    beacon: &str,
+    genesis_time: u64,
+) -> anyhow::Result<Configuration> {
+    let address = |of: &NodeBox| format!("/ip4/{}/tcp/{}", of.place.address(), ports.peers[usize::from(of.operator)]);
+    let others = boxes.iter().filter(|peer| peer.operator != node.operator);
+    let api_port = ports.api.get(usize::from(node.operator)).context("the box has no port for its API")?;
+    Ok(Configuration {
+        nickname: format!("node {}", node.operator),
+        network: Some(CustomNetwork {
+            name: "holdfast-local".to_owned(),
+            chain_id: CHAIN_ID,
+            genesis_fork_version: GENESIS_FORK.to_string(),
+            genesis_time,
+        }),
+        beacon_nodes: vec![BeaconNode { name: "local".to_owned(), url: beacon.to_owned() }],
+        peers: PeerSettings {
+            listen: vec![address(node)],
+            addresses: others
+                .map(|peer| PeerAddress { operator: peer.operator, addresses: vec![address(peer)] })
+                .collect(),
+        },
+        api: ApiSettings { listen: format!("{}:{api_port}", node.place.address()), announce: false },
+        metrics: MetricsSettings { listen: format!("127.0.0.1:{}", node.http_port()) },
+    })
 }
 
 /// The chain's constants, read apart from the agent's own way of reading them.

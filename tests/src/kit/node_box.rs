@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use holdfast_api::{DutyList, Status};
+use holdfast_api::{Configuration, DutyList, Status};
 use holdfast_evidence::{NetworkPins, Order};
 use holdfast_test_operator::{Operator, ReleaseFiles, Shares};
 use holdfast_vault_client::{Client, ClosedId, OrderOutcome};
@@ -137,9 +137,8 @@ impl NodeBox {
     /// # Errors
     /// When its configuration was not written yet.
     pub fn p2p_address(&self) -> anyhow::Result<String> {
-        let config: toml::Value = toml::from_str(&fs::read_to_string(self.dir.join("node.toml"))?)?;
-        let address = config["peers"]["listen"][0].as_str();
-        Ok(address.context("the configuration has no address to listen on")?.to_owned())
+        let configuration = self.configuration()?;
+        Ok(configuration.peers.listen.first().context("the configuration has no address to listen on")?.clone())
     }
 
     /// Switches on the TPM and the vault, and waits until the vault answers.
@@ -205,14 +204,36 @@ impl NodeBox {
         Ok(self.authority.order(&mut self.vault()?, order)?)
     }
 
-    /// Writes the files that the daemon reads.
+    /// The daemon's state folder.
+    #[must_use]
+    pub fn state_dir(&self) -> PathBuf {
+        self.dir.join("state")
+    }
+
+    /// What the daemon is configured to.
     ///
     /// # Errors
-    /// When they cannot be written.
-    pub fn write_config(&self, lock: &str, config: &str) -> anyhow::Result<()> {
-        fs::write(self.dir.join("cluster-lock.json"), lock)?;
-        fs::write(self.dir.join("node.toml"), config)?;
-        Ok(())
+    /// When its configuration was not written yet.
+    pub fn configuration(&self) -> anyhow::Result<Configuration> {
+        Ok(serde_json::from_slice(&fs::read(self.state_dir().join("configuration.json"))?)?)
+    }
+
+    /// Writes the cluster lock into the daemon's state folder.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_lock(&self, lock: &str) -> anyhow::Result<()> {
+        fs::create_dir_all(self.state_dir())?;
+        Ok(fs::write(self.state_dir().join("cluster-lock.json"), lock)?)
+    }
+
+    /// Writes the configuration into the daemon's state folder.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_configuration(&self, configuration: &Configuration) -> anyhow::Result<()> {
+        fs::create_dir_all(self.state_dir())?;
+        Ok(fs::write(self.state_dir().join("configuration.json"), serde_json::to_string_pretty(configuration)?)?)
     }
 
     /// Starts the daemon.
@@ -221,7 +242,7 @@ impl NodeBox {
     /// When it cannot be started.
     pub fn start_daemon(&mut self) -> anyhow::Result<()> {
         let mut command = self.place.command(program("holdfastd")?);
-        command.arg("--config").arg(self.dir.join("node.toml"));
+        command.arg("--state").arg(self.state_dir()).arg("--vault").arg(self.socket()).args(["--board", BOARD]);
         self.daemon = Some(Process::start("holdfastd", command, &self.daemon_log())?);
         Ok(())
     }

@@ -23,11 +23,11 @@ pub(crate) fn signs_nothing(bench: &mut Bench) -> anyhow::Result<()> {
     running.cluster.boxes[OPERATOR].cut_power();
     copy_disk(running.cluster.boxes[OPERATOR].dir(), &dir)?;
     let http_port = Place::here().free_port(0)?;
-    let config = fs::read_to_string(dir.join("node.toml"))?;
-    let old_port = format!("127.0.0.1:{}", running.cluster.boxes[OPERATOR].http_port());
-    fs::write(dir.join("node.toml"), config.replace(&old_port, &format!("127.0.0.1:{http_port}")))?;
-
     let mut copy = NodeBox::new(OPERATOR as u8, Place::here(), &dir, http_port)?;
+    let mut configuration = copy.configuration()?;
+    configuration.metrics.listen = format!("127.0.0.1:{http_port}");
+    configuration.api.listen = format!("127.0.0.1:{}", Place::here().free_port(0)?);
+    copy.write_configuration(&configuration)?;
     copy.start_vault()?;
     let before = history(&copy.vault_dir())?;
     ensure!(!before.is_empty(), "expected the copied disk to hold records, saw none: it would prove nothing");

@@ -9,10 +9,11 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
-use holdfast_api::{DutyList, Status};
+use holdfast_api::{DutyList, DutyQuery, Status};
 use holdfast_types::Mode;
 use serde::Deserialize;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 use crate::board::Board;
 use crate::metrics::Metrics;
@@ -28,11 +29,27 @@ pub struct ListenError {
     pub err: io::Error,
 }
 
-/// Starts to serve. Ends with the runtime.
+/// What is served; dropping it ends it.
+#[derive(Debug)]
+pub struct Listener {
+    /// Where it was told to listen.
+    pub configured: SocketAddr,
+    /// Where it listens, a port of 0 resolved.
+    pub address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Starts to serve.
 ///
 /// # Errors
 /// When the address is taken.
-pub async fn start(address: SocketAddr, board: Arc<Board>, metrics: Arc<Metrics>) -> Result<SocketAddr, ListenError> {
+pub async fn start(address: SocketAddr, board: Arc<Board>, metrics: Arc<Metrics>) -> Result<Listener, ListenError> {
     let listener = TcpListener::bind(address).await.map_err(|err| ListenError { address, err })?;
     let bound = listener.local_addr().map_err(|err| ListenError { address, err })?;
     let router = Router::new()
@@ -42,12 +59,12 @@ pub async fn start(address: SocketAddr, board: Arc<Board>, metrics: Arc<Metrics>
         .route("/v1/status", get(status))
         .route("/v1/duties", get(duties))
         .with_state(Shared { board, metrics });
-    tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
             tracing::error!(%error, "the health listener ended");
         }
     });
-    Ok(bound)
+    Ok(Listener { configured: address, address: bound, task })
 }
 
 #[derive(Clone)]
@@ -79,5 +96,5 @@ struct After {
 }
 
 async fn duties(State(shared): State<Shared>, Query(query): Query<After>) -> Json<DutyList> {
-    Json(shared.board.duties_after(query.after))
+    Json(shared.board.duties(&DutyQuery { after: query.after, ..DutyQuery::default() }, usize::MAX))
 }

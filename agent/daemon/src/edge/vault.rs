@@ -3,14 +3,13 @@
 //! The client blocks, so it lives on a thread of its own; a slow vault delays its own answers and nothing else.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_core::io::{Input, VaultFailure, VaultState};
 use holdfast_eth::AttestationData;
-use holdfast_types::{DutyId, LockHash, Mode, ValidatorPublic};
+use holdfast_types::{DutyId, LockHash, ValidatorPublic};
 use holdfast_vault_client::{AttestationToSign, Client, ClientError, Closed, ClosedId, IdentityKey, VaultStatus};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// Batches that may wait for the vault: one a slot is usual, and older ones than these would come too late anyway.
 const BATCHES_MAX: usize = 8;
@@ -18,8 +17,8 @@ const BATCHES_MAX: usize = 8;
 /// How often the vault is asked whether it is open.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
 
-/// How often a vault that is not there yet is looked for.
-const RETRY: Duration = Duration::from_secs(1);
+/// What an operator does whose box has no cluster.
+pub(crate) const IMPORT: &str = "import a cluster with `holdfast cluster import`";
 
 /// Hands batches to the vault's thread.
 #[derive(Clone, Debug)]
@@ -34,94 +33,60 @@ struct Batch {
     attestations: Vec<(ValidatorPublic, AttestationData)>,
 }
 
-/// What the daemon learns from the vault before anything else starts.
-#[derive(Debug)]
-pub struct Opened {
-    /// What the vault says about itself; it holds shares.
-    pub status: VaultStatus,
-    /// The node's identity key.
-    pub identity: IdentityKey,
-}
+/// What the vault says about itself, or why it says nothing.
+pub type View = Result<VaultStatus, VaultFailure>;
 
-/// Why the daemon cannot start its edges yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waiting {
-    /// What the box is in meanwhile.
-    pub mode: Mode,
-    /// State, reason and remedy in words.
-    pub reason: String,
-}
-
-/// Whoever shows what the vault says about itself; `None` when it does not answer.
-pub type Shown = Arc<dyn Fn(Option<&VaultStatus>) + Send + Sync>;
-
-/// Waits until a vault answers and holds shares, whether it signs at present or not: the node agrees with its peers also
-/// while it does not. `waiting` is told why it still waits, once for each reason.
-pub async fn open(path: &Path, waiting: impl Fn(&Waiting), shown: &Shown) -> Opened {
-    let mut told: Option<Waiting> = None;
-    loop {
-        let (path, shown) = (path.to_owned(), shown.clone());
-        let answer = tokio::task::spawn_blocking(move || try_open(&path, &shown)).await;
-        let reason = match answer {
-            Ok(Ok(opened)) => return opened,
-            Ok(Err(reason)) => reason,
-            Err(panicked) => Waiting { mode: Mode::Paired, reason: panicked.to_string() },
-        };
-        if told.as_ref() != Some(&reason) {
-            waiting(&reason);
-            told = Some(reason);
-        }
-        tokio::time::sleep(RETRY).await;
-    }
-}
-
-fn try_open(path: &Path, shown: &Shown) -> Result<Opened, Waiting> {
-    let paired = |error: ClientError| Waiting { mode: Mode::Paired, reason: in_words(&error).0 };
-    let (mut client, status) = ask_status(path, shown).map_err(paired)?;
-    match (&status.lock_hash, &status.closed) {
-        (Some(_), _) => {}
-        (None, None) => {
-            let reason = "the vault holds no shares yet: import a cluster".to_owned();
-            return Err(Waiting { mode: Mode::Paired, reason });
-        }
-        (None, Some(closed)) => {
-            return Err(Waiting {
-                mode: mode_without_shares(closed.id),
-                reason: format!("the vault is closed: {closed}"),
+/// Asks the vault about itself for as long as somebody watches; `None` until it was asked once.
+pub fn watch(path: PathBuf, shown: impl Fn(Option<&VaultStatus>) + Send + 'static) -> watch::Receiver<Option<View>> {
+    let (sender, receiver) = watch::channel(None);
+    tokio::spawn(async move {
+        while !sender.is_closed() {
+            let path = path.clone();
+            let view = tokio::task::spawn_blocking(move || ask_status(&path)).await;
+            let view = view.unwrap_or_else(|panicked| Err(VaultFailure(panicked.to_string())));
+            shown(view.as_ref().ok());
+            sender.send_if_modified(|last| {
+                let changes = last.as_ref() != Some(&view);
+                *last = Some(view);
+                changes
             });
+            tokio::time::sleep(STATUS_EVERY).await;
         }
-    }
-    let identity = client.identity_key().map_err(paired)?;
-    Ok(Opened { status, identity })
+    });
+    receiver
 }
 
-/// The mode of a box whose vault has no shares to show, because of this.
-const fn mode_without_shares(id: ClosedId) -> Mode {
-    match id {
-        ClosedId::HistoryUnusable => Mode::Halted,
-        ClosedId::NoShares => Mode::Paired,
-        // Only the operator gets any further: he pairs the box, approves its boot state, or replaces a part.
-        _ => Mode::Maintenance,
-    }
+fn ask_status(path: &Path) -> View {
+    Client::connect(path).and_then(|mut client| client.status()).map_err(|error| in_words(&error))
 }
 
-fn ask_status(path: &Path, shown: &Shown) -> Result<(Client, VaultStatus), ClientError> {
-    let asked = Client::connect(path).and_then(|mut client| client.status().map(|status| (client, status)));
-    shown(asked.as_ref().ok().map(|(_, status)| status));
-    asked
+/// The node's identity key.
+///
+/// # Errors
+/// Why the vault does not hand it over.
+pub async fn identity_key(path: PathBuf) -> Result<IdentityKey, VaultFailure> {
+    let ask = move || Client::connect(&path).and_then(|mut client| client.identity_key());
+    match tokio::task::spawn_blocking(ask).await {
+        Ok(answer) => answer.map_err(|error| in_words(&error)),
+        Err(panicked) => Err(VaultFailure(panicked.to_string())),
+    }
 }
 
 /// Starts the vault's thread. It ends when the last [`Vault`] is dropped.
 #[must_use]
-pub fn start(path: PathBuf, lock_hash: LockHash, inputs: mpsc::Sender<Input>, shown: Shown) -> Vault {
+pub fn start(
+    path: PathBuf,
+    lock_hash: LockHash,
+    inputs: mpsc::Sender<Input>,
+    view: watch::Receiver<Option<View>>,
+) -> Vault {
     let (batches, queue) = mpsc::channel(BATCHES_MAX);
     let vault = Vault { batches, inputs: inputs.clone() };
     tokio::task::spawn_blocking({
-        let path = path.clone();
         let inputs = inputs.clone();
         move || serve(&path, queue, &inputs)
     });
-    tokio::spawn(watch(path, lock_hash, inputs, shown));
+    tokio::spawn(tell(lock_hash, inputs, view));
     vault
 }
 
@@ -180,32 +145,33 @@ fn all_failed(batch: Batch, reason: &VaultFailure) -> Input {
 }
 
 /// Tells the loop whether the vault signs, at first and whenever that changes.
-async fn watch(path: PathBuf, lock_hash: LockHash, inputs: mpsc::Sender<Input>, shown: Shown) {
+async fn tell(lock_hash: LockHash, inputs: mpsc::Sender<Input>, mut view: watch::Receiver<Option<View>>) {
     let mut told: Option<VaultState> = None;
-    while !inputs.is_closed() {
-        let (path, shown) = (path.clone(), shown.clone());
-        let state = tokio::task::spawn_blocking(move || state_of(&path, lock_hash, &shown)).await;
-        let state = state.unwrap_or_else(|panicked| VaultState::Closed(VaultFailure(panicked.to_string())));
-        if told.as_ref() != Some(&state) {
+    loop {
+        let state = view.borrow_and_update().as_ref().map(|view| state_of(view, lock_hash));
+        if let Some(state) = state.filter(|state| told.as_ref() != Some(state)) {
             told = Some(state.clone());
             // The loop being gone means that the node stops.
             let _ = inputs.send(Input::Vault(state)).await;
         }
-        tokio::time::sleep(STATUS_EVERY).await;
+        tokio::select! {
+            changed = view.changed() => if changed.is_err() { return },
+            () = inputs.closed() => return,
+        }
     }
 }
 
-fn state_of(path: &Path, lock_hash: LockHash, shown: &Shown) -> VaultState {
+fn state_of(view: &View, lock_hash: LockHash) -> VaultState {
     let closed = |reason: String| VaultState::Closed(VaultFailure(reason));
-    match ask_status(path, shown).map(|(_, status)| status) {
-        Err(error) => VaultState::Closed(in_words(&error)),
+    match view {
+        Err(error) => VaultState::Closed(error.clone()),
         // How long it is closed is in its words; it is asked again in any case.
-        Ok(VaultStatus { closed: Some(because), .. }) => of_closed(&because),
-        Ok(VaultStatus { lock_hash: Some(held), .. }) if held == lock_hash => VaultState::Open,
+        Ok(VaultStatus { closed: Some(because), .. }) => of_closed(because),
+        Ok(VaultStatus { lock_hash: Some(held), .. }) if *held == lock_hash => VaultState::Open,
         Ok(VaultStatus { lock_hash: Some(held), .. }) => closed(format!(
             "it holds shares of lock {held}, this node runs lock {lock_hash}: give both the same cluster"
         )),
-        Ok(VaultStatus { lock_hash: None, .. }) => closed("it holds no shares yet: import a cluster".to_owned()),
+        Ok(VaultStatus { lock_hash: None, .. }) => closed(format!("it holds no shares yet: {IMPORT}")),
     }
 }
 

@@ -10,6 +10,7 @@ mod process;
 mod questions;
 mod status;
 mod submissions;
+mod supervisor;
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 //! The program itself, with files, vaults and beacon nodes that are wrong: what it says, and that it goes on and ends well.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -10,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use holdfast_types::{BoxName, P256Public, ShareIndex};
+use holdfast_types::{BoxName, LockHash, P256Public, ShareIndex};
 use holdfast_vault_client::codec::{self, HEADER_LEN};
 use holdfast_vault_client::{Closed, ClosedId, IdentityKey, Request, Response, Tier, VaultStatus};
 use serde_json::{Value, json};
@@ -25,54 +26,49 @@ use super::fake_node::{self, FakeNode, Reply, error, json_answer, text};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_holdfastd");
 const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/live-cluster-a");
 
-fn config(beacon: &str) -> String {
-    format!(
-        r#"lock = "cluster-lock.json"
-vault = "vault.sock"
-nickname = "box"
-[beacon]
-nodes = ["{beacon}"]
-[peers]
-listen = ["/ip4/127.0.0.1/tcp/0"]
-[[peers.static]]
-operator = 1
-addresses = ["/ip4/127.0.0.1/tcp/1"]
-[http]
-listen = "127.0.0.1:0"
-"#
-    )
+pub(super) fn config(beacon: &str) -> Value {
+    json!({
+        "nickname": "box",
+        "beaconNodes": [{ "name": "local", "url": beacon }],
+        "peers": {
+            "listen": ["/ip4/127.0.0.1/tcp/0"],
+            "addresses": [{ "operator": 1, "addresses": ["/ip4/127.0.0.1/tcp/1"] }],
+        },
+        "metrics": { "listen": "127.0.0.1:0" },
+    })
 }
 
 /// A folder with a configuration and the test cluster's lock.
-fn folder(config: &str) -> TempDir {
+pub(super) fn folder(config: &Value) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("node.toml"), config).unwrap();
+    fs::write(dir.path().join("configuration.json"), config.to_string()).unwrap();
     fs::copy(Path::new(VECTORS).join("cluster-lock.json"), dir.path().join("cluster-lock.json")).unwrap();
     dir
 }
 
-fn run(dir: &Path, arguments: &[&str]) -> Output {
-    let config = dir.join("node.toml");
-    StdCommand::new(PROGRAM).args(arguments).arg("--config").arg(config).stdin(Stdio::null()).output().unwrap()
+fn arguments(dir: &Path) -> Vec<OsString> {
+    vec!["--state".into(), dir.into(), "--vault".into(), dir.join("vault.sock").into()]
 }
 
-/// Both ways to start end with exit code 1, and say so.
+fn check(dir: &Path) -> Output {
+    StdCommand::new(PROGRAM).arg("--check").args(arguments(dir)).stdin(Stdio::null()).output().unwrap()
+}
+
+/// The check ends with exit code 1, and says so.
 fn refuses(dir: &Path, says: &[&str]) {
-    for arguments in [&["--check"][..], &[]] {
-        let output = run(dir, arguments);
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{told}");
-        for says in says {
-            assert!(told.contains(says), "{told}\nshould say: {says}");
-        }
-        assert!(!told.contains("panicked"), "{told}");
+    let output = check(dir);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    for says in says {
+        assert!(told.contains(says), "{told}\nshould say: {says}");
     }
+    assert!(!told.contains("panicked"), "{told}");
 }
 
 #[test]
 fn a_good_configuration_and_lock_are_checked_without_starting_anything() {
     let dir = folder(&config("http://127.0.0.1:1"));
-    let output = run(dir.path(), &["--check"]);
+    let output = check(dir.path());
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let told = String::from_utf8(output.stdout).unwrap();
     let expected = "cluster \"live-cluster-a\", lock \
@@ -83,39 +79,37 @@ fn a_good_configuration_and_lock_are_checked_without_starting_anything() {
 
 #[test]
 fn each_wrong_key_is_named() {
-    let url = "http://127.0.0.1:5052";
-    for (right, wrong, says) in [
-        ("lock = \"cluster-lock.json\"\n", "", "missing field `lock`"),
-        ("vault = \"vault.sock\"", "vault = 7", "vault = 7"),
-        ("nickname = \"box\"", "nick = \"box\"", "unknown field `nick`"),
-        ("nickname = \"box\"", &format!("nickname = \"{}\"", "x".repeat(33)), "nickname: longer than 32 bytes"),
-        ("[beacon]\n", "[beacon]\nnode = 1\n", "unknown field `node`"),
-        ("[\"http://127.0.0.1:5052\"]", "[]", "beacon.nodes: needs 1 to 8 beacon nodes"),
-        (url, "127.0.0.1:5052", "beacon.nodes: not a URL"),
-        (url, "file:///etc/passwd", "beacon.nodes: needs http:// or https:// and a host"),
-        ("/ip4/127.0.0.1/tcp/0", "127.0.0.1:3610", "peers.listen: \"127.0.0.1:3610\" is not a multiaddress"),
-        ("operator = 1", "operator = 300", "operator = 300"),
-        ("operator = 1", "operator = 200", "peers.static.operator: 200 is no operator"),
-        ("/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1", "peers.static of operator 1: "),
-        ("127.0.0.1:0\"", "0.0.0.0:3620\"", "http.listen: 0.0.0.0:3620 is not a loopback address"),
-        ("[http]", "[network]\nname = \"x\"\n[http]", "missing field `chain_id`"),
-        ("[http]", "[http", "[http"),
+    for (pointer, value, says) in [
+        ("/nickname", json!(7), "invalid type: integer `7`, expected a string"),
+        ("/nickname", json!("x".repeat(33)), "/nickname: longer than 32 bytes"),
+        ("/beaconNodes", json!({ "url": "" }), "expected a sequence"),
+        ("/beaconNodes/0", json!({ "url": "http://127.0.0.1" }), "missing field `name`"),
+        ("/beaconNodes/0/url", json!("127.0.0.1:5052"), "/beaconNodes/0/url: not a URL"),
+        ("/beaconNodes/0/url", json!("file:///etc/passwd"), "/beaconNodes/0/url: needs http:// or https:// and a host"),
+        ("/peers/listen/0", json!("127.0.0.1:3610"), "/peers/listen/0: \"127.0.0.1:3610\" is not a multiaddress"),
+        ("/peers/addresses/0/operator", json!(300), "300"),
+        ("/peers/addresses/0/operator", json!(200), "/peers/addresses/0/operator: 200 is no operator"),
+        ("/peers/addresses/0/addresses/0", json!("/ip4/127.0.0.1"), "/peers/addresses/0/addresses/0: "),
+        ("/metrics/listen", json!("0.0.0.0:3620"), "/metrics/listen: 0.0.0.0:3620 is not a loopback address"),
+        ("/metrics", json!({ "lisen": "" }), "unknown field `lisen`"),
     ] {
-        let text = config(url);
-        assert!(text.contains(right), "{right}");
-        let dir = folder(&text.replacen(right, wrong, 1));
-        refuses(dir.path(), &[&dir.path().join("node.toml").display().to_string(), says]);
+        let mut document = config("http://127.0.0.1:5052");
+        *document.pointer_mut(pointer).unwrap() = value;
+        let dir = folder(&document);
+        refuses(dir.path(), &[&dir.path().join("configuration.json").display().to_string(), says]);
     }
 }
 
 #[test]
-fn a_configuration_that_is_not_there_or_no_text_is_named() {
-    let dir = tempfile::tempdir().unwrap();
-    refuses(dir.path(), &["cannot read configuration", "node.toml", "No such file"]);
-    fs::write(dir.path().join("node.toml"), [0xff; 100]).unwrap();
-    refuses(dir.path(), &["cannot read configuration", "node.toml"]);
-    fs::write(dir.path().join("node.toml"), [b'#'; 100_000]).unwrap();
-    refuses(dir.path(), &["is larger than 65536 bytes"]);
+fn a_configuration_that_is_no_text_or_too_large_is_named() {
+    let dir = folder(&config("http://127.0.0.1:1"));
+    let path = dir.path().join("configuration.json");
+    fs::write(&path, [0xff; 100]).unwrap();
+    refuses(dir.path(), &["cannot understand", "configuration.json", "correct it, or remove it"]);
+    fs::write(&path, vec![b' '; 1_000_000]).unwrap();
+    refuses(dir.path(), &["is larger than 262144 bytes"]);
+    fs::remove_file(&path).unwrap();
+    assert_eq!(check(dir.path()).status.code(), Some(0), "without a file there are defaults");
 }
 
 #[test]
@@ -124,9 +118,9 @@ fn a_lock_that_is_not_there_or_not_whole_is_named() {
     let path = dir.path().join("cluster-lock.json");
     let lock = fs::read_to_string(&path).unwrap();
     fs::remove_file(&path).unwrap();
-    refuses(dir.path(), &["cannot read cluster lock", "cluster-lock.json", "No such file"]);
+    refuses(dir.path(), &["there is no cluster lock", "cluster-lock.json"]);
     fs::write(&path, &lock[..lock.len() / 2]).unwrap();
-    refuses(dir.path(), &["cannot understand cluster lock", "cluster-lock.json"]);
+    refuses(dir.path(), &["cluster-lock.json", "cannot understand the cluster lock"]);
 }
 
 #[test]
@@ -141,7 +135,7 @@ fn a_lock_with_one_byte_changed_does_not_verify() {
         let mut changed = lock.clone().into_bytes();
         changed[place] = if changed[place] == b'0' { b'1' } else { b'0' };
         fs::write(&path, changed).unwrap();
-        refuses(dir.path(), &["cluster lock", "cluster-lock.json"]);
+        refuses(dir.path(), &["cluster-lock.json", "the cluster lock"]);
     }
 }
 
@@ -156,8 +150,7 @@ struct Daemon {
 impl Daemon {
     async fn start(dir: TempDir) -> Self {
         let mut child = Command::new(PROGRAM)
-            .arg("--config")
-            .arg(dir.path().join("node.toml"))
+            .args(arguments(dir.path()))
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
@@ -230,7 +223,7 @@ impl Daemon {
 const ENDS_WITHIN: Duration = Duration::from_secs(4);
 
 /// Runs `answer` as the vault behind the folder's socket; `None` never answers.
-fn vault(dir: &Path, answer: impl Fn(&Request) -> Option<Response> + Send + Sync + 'static) {
+pub(super) fn vault(dir: &Path, answer: impl Fn(&Request) -> Option<Response> + Send + Sync + 'static) {
     let listener = UnixListener::bind(dir.join("vault.sock")).unwrap();
     let answer = Arc::new(answer);
     thread::spawn(move || {
@@ -255,7 +248,7 @@ fn serve_vault(mut stream: UnixStream, answer: &dyn Fn(&Request) -> Option<Respo
 }
 
 /// What the vault of operator 0 answers.
-fn open_vault(request: &Request) -> Option<Response> {
+pub(super) fn open_vault(request: &Request) -> Option<Response> {
     let keys: Value = serde_json::from_slice(&fs::read(Path::new(VECTORS).join("keys.json")).unwrap()).unwrap();
     Some(match request {
         Request::IdentityKey => {
@@ -286,7 +279,7 @@ fn closed(id: ClosedId) -> Option<Closed> {
     Some(Closed { id, reason: "see above".to_owned() })
 }
 
-fn status(request: &Request, change: impl Fn(&mut VaultStatus)) -> Option<Response> {
+pub(super) fn status(request: &Request, change: impl Fn(&mut VaultStatus)) -> Option<Response> {
     let mut response = open_vault(request);
     if let Some(Response::Status(status)) = &mut response {
         change(status);
@@ -318,7 +311,7 @@ async fn without_a_vault_it_lives_says_why_it_is_not_ready_and_ends_well() {
         let node = FakeNode::start(move |_| reply.clone()).await;
         let mut daemon = Daemon::start(folder(&config(node.url().as_str()))).await;
         daemon.logs("cannot connect to the vault").await;
-        daemon.is_not_ready(|text| text.starts_with("paired: cannot connect to the vault at ")).await;
+        daemon.is_not_ready(|text| text.starts_with("maintenance: cannot connect to the vault at ")).await;
         assert_eq!(daemon.get("/metrics").await.0, 200);
         daemon.ends_well().await;
     });
@@ -329,7 +322,7 @@ async fn without_a_vault_it_lives_says_why_it_is_not_ready_and_ends_well() {
 async fn a_vault_that_is_of_no_use_is_the_reason_and_holds_up_no_end() {
     type Answer = fn(&Request) -> Option<Response>;
     let vaults: [(Answer, &str); 5] = [
-        (|_| None, "paired: the vault at "),
+        (|_| None, "maintenance: the vault at "),
         (
             |asked| without_shares(asked, Some(ClosedId::OtherMachine)),
             "maintenance: the vault is closed: other-machine: see above",
@@ -338,14 +331,16 @@ async fn a_vault_that_is_of_no_use_is_the_reason_and_holds_up_no_end() {
             |asked| without_shares(asked, Some(ClosedId::HistoryUnusable)),
             "halted: the vault is closed: history-unusable: see above",
         ),
-        (|asked| without_shares(asked, Some(ClosedId::NoShares)), "paired: the vault is closed: no-shares: see above"),
+        (
+            |asked| without_shares(asked, Some(ClosedId::NoShares)),
+            "paired: the vault holds no shares yet: import a cluster",
+        ),
         (|asked| without_shares(asked, None), "paired: the vault holds no shares yet: import a cluster"),
     ];
     let checks = vaults.map(async |(answer, says)| {
         let dir = folder(&config("http://127.0.0.1:1"));
         vault(dir.path(), answer);
         let mut daemon = Daemon::start(dir).await;
-        daemon.logs("waiting for the vault").await;
         daemon.is_not_ready(|text| text.starts_with(says)).await;
         daemon.ends_well().await;
     });
@@ -432,7 +427,7 @@ async fn a_beacon_node_that_breaks_later_is_the_reason_until_it_is_back() {
 }
 
 #[tokio::test]
-async fn a_beacon_node_of_another_network_ends_it_with_the_reason() {
+async fn a_beacon_node_of_another_network_is_the_reason() {
     let node = FakeNode::good_but("genesis", |_| {
         json_answer(&json!({ "data": {
             "genesis_time": "1", "genesis_fork_version": "0x00000000",
@@ -443,12 +438,69 @@ async fn a_beacon_node_of_another_network_ends_it_with_the_reason() {
     let dir = folder(&config(node.url().as_str()));
     vault(dir.path(), open_vault);
     let mut daemon = Daemon::start(dir).await;
-    let ended = timeout(HANGS, daemon.child.wait()).await.expect("it ends").unwrap();
-    assert_eq!(ended.code(), Some(1));
-    let mut told = String::new();
-    while let Some(line) = daemon.log.next_line().await.unwrap() {
-        told.push_str(&line);
-    }
-    let says = "fork version 0x10000910, the beacon node follows 0x00000000: connect it to the lock's network";
-    assert!(told.contains(says), "{told}");
+    let says = "syncing: the lock is for the network with fork version 0x10000910, the beacon node follows 0x00000000: \
+                connect it to the lock's network";
+    daemon.is_not_ready(|text| text.starts_with(says)).await;
+    daemon.ends_well().await;
+}
+
+#[tokio::test]
+async fn whatever_is_missing_or_does_not_fit_is_named_with_what_helps() {
+    let other_lock = |asked: &Request| status(asked, |status| status.lock_hash = Some(LockHash([9; 32])));
+    let other_identity = |asked: &Request| match asked {
+        Request::IdentityKey => Some(Response::IdentityKey(IdentityKey([9; 32]))),
+        _ => open_vault(asked),
+    };
+    type Answer = Box<dyn Fn(&Request) -> Option<Response> + Send + Sync>;
+    let cases: [(&[&str], Answer, &str); 6] = [
+        (
+            &["cluster-lock.json"],
+            Box::new(|asked| status(asked, |status| (status.authority, status.lock_hash) = (None, None))),
+            "maintenance: nobody owns this box: pair it with `holdfast pair`",
+        ),
+        (
+            &["cluster-lock.json"],
+            Box::new(open_vault),
+            "enrolled: the vault holds shares, and the cluster lock is missing",
+        ),
+        (&["lock"], Box::new(open_vault), "enrolled: cannot understand the cluster lock"),
+        (
+            &["beacon"],
+            Box::new(open_vault),
+            "enrolled: no beacon node is configured: name one with `holdfast beacon add",
+        ),
+        (&[], Box::new(other_lock), "enrolled: the vault holds shares of lock 0x09"),
+        (&[], Box::new(other_identity), "enrolled: the vault's identity key, peer "),
+    ];
+    let checks = cases.map(async |(wrong, answer, says)| {
+        let mut document = config("http://127.0.0.1:1");
+        let lacks = |what: &str| wrong.contains(&what);
+        if lacks("beacon") {
+            document["beaconNodes"] = json!([]);
+        }
+        let dir = folder(&document);
+        if lacks("lock") {
+            fs::write(dir.path().join("cluster-lock.json"), "{").unwrap();
+        }
+        if lacks("cluster-lock.json") {
+            fs::remove_file(dir.path().join("cluster-lock.json")).unwrap();
+        }
+        vault(dir.path(), answer);
+        let mut daemon = Daemon::start(dir).await;
+        daemon.is_not_ready(|text| text.starts_with(says)).await;
+        daemon.ends_well().await;
+    });
+    futures::future::join_all(checks).await;
+}
+
+#[tokio::test]
+async fn owner_files_that_do_not_fit_the_vault_are_a_condition() {
+    let dir = folder(&config("http://127.0.0.1:1"));
+    vault(dir.path(), open_vault);
+    let mut daemon = Daemon::start(dir).await;
+    let line = daemon.logs("owner.certificates").await;
+    assert!(line["summary"].as_str().unwrap().contains("certificates are missing"), "{line}");
+    let shown: Value = serde_json::from_str(&daemon.get("/v1/status").await.1).unwrap();
+    assert_eq!((&shown["conditions"][0]["id"], &shown["name"]), (&json!("owner.certificates"), &json!("box-0101")));
+    daemon.ends_well().await;
 }

@@ -67,6 +67,8 @@ pub(super) struct Syncing {
 #[derive(Debug, Deserialize)]
 pub(super) struct ValidatorEntry {
     pub(super) index: Decimal,
+    #[serde(default)]
+    status: String,
     pub(super) validator: ValidatorFields,
 }
 
@@ -78,6 +80,13 @@ pub(super) struct ValidatorFields {
 }
 
 impl ValidatorEntry {
+    /// Its status, such as `active_ongoing`; empty when what the node says is no word.
+    pub(super) fn status(&self) -> &str {
+        let is_word =
+            self.status.len() <= 32 && self.status.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        if is_word { &self.status } else { "" }
+    }
+
     /// Whether the validator has duties in an epoch.
     pub(super) fn is_active_in(&self, epoch: Epoch) -> bool {
         self.validator.activation_epoch.0 <= epoch.0 && epoch.0 < self.validator.exit_epoch.0

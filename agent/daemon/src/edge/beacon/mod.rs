@@ -12,7 +12,7 @@ mod standing;
 mod status;
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use holdfast_core::io::{AttesterDuties, BeaconFailure, Input, SingleAttestation};
@@ -65,6 +65,18 @@ pub struct Beacon {
     inputs: mpsc::Sender<Input>,
     places: Arc<Semaphore>,
     patience: Duration,
+    seen: Arc<Mutex<Vec<SeenValidator>>>,
+}
+
+/// What a beacon node says about a validator, active or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenValidator {
+    /// Its key.
+    pub public: ValidatorPublic,
+    /// Its index.
+    pub index: ValidatorIndex,
+    /// Its status, such as `active_ongoing`; empty when the node did not tell.
+    pub status: String,
 }
 
 /// Why the beacon edge cannot be set up.
@@ -116,6 +128,7 @@ pub fn start(
         inputs,
         places: Arc::new(Semaphore::new(QUESTIONS_MAX)),
         patience: timing.patience,
+        seen: Arc::default(),
     };
     // A chain in trouble may miss many slots in a row; an epoch without any head is a dead stream.
     let silence = Duration::from_millis(beacon.network.chain.slot_ms * beacon.network.chain.slots_per_epoch);
@@ -128,6 +141,11 @@ pub fn start(
 }
 
 impl Beacon {
+    /// What was told of validators since this was asked last.
+    pub fn take_seen(&self) -> Vec<SeenValidator> {
+        std::mem::take(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Asks which of `keys` are active in `epoch`. Answered by [`Input::Validators`].
     pub fn fetch_validators(&self, epoch: Epoch, keys: Arc<Vec<ValidatorPublic>>) {
         let answer = move |result| Input::Validators { epoch, result };
@@ -214,6 +232,7 @@ impl Beacon {
         let path = "/eth/v1/beacon/states/head/validators";
         let ask = |node| Node::post::<Data<Vec<ValidatorEntry>>>(node, path, &body, limit);
         let answer = ask_all(&self.nodes, None, self.patience, ask).await?;
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = answer.data.iter().map(Into::into).collect();
         Ok(answer
             .data
             .iter()
@@ -249,6 +268,13 @@ impl Beacon {
         let fork = self.network.fork_name_at(self.network.chain.epoch_of(slot));
         let body: Vec<SingleAttestationJson> = attestations.iter().map(Into::into).collect();
         give_all(&self.nodes, |node| node.submit("/eth/v2/beacon/pool/attestations", fork, &body), first_taken).await
+    }
+}
+
+impl From<&ValidatorEntry> for SeenValidator {
+    fn from(entry: &ValidatorEntry) -> Self {
+        let index = ValidatorIndex(entry.index.0);
+        Self { public: entry.validator.pubkey, index, status: entry.status().to_owned() }
     }
 }
 

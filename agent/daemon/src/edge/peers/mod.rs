@@ -223,7 +223,7 @@ pub struct Peers {
     listening: Vec<Multiaddr>,
     strangers: Arc<Counter>,
     outbound_limit: Duration,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 /// Starts the edge: listens, dials every peer that has an address, and reports to `events` until the result is dropped.
@@ -263,7 +263,7 @@ pub async fn start(config: PeersConfig, events: mpsc::Sender<PeerEvent>) -> Resu
         tasks.spawn(info::ask_always(peer.clone(), opener.clone(), own_info.clone(), config.timing, events.clone()));
     }
     tasks.spawn(task.run());
-    Ok(Peers { peers, listening, strangers, outbound_limit: config.timing.outbound_limit, _tasks: tasks })
+    Ok(Peers { peers, listening, strangers, outbound_limit: config.timing.outbound_limit, tasks })
 }
 
 impl Peers {
@@ -304,6 +304,11 @@ impl Peers {
     #[must_use]
     pub fn listening(&self) -> &[Multiaddr] {
         &self.listening
+    }
+
+    /// Ends the edge, and returns when its listeners are closed: then somebody else can have their ports.
+    pub async fn end(mut self) {
+        self.tasks.shutdown().await;
     }
 
     fn outgoing(&self, protocol: Protocol, message: &[u8]) -> Outgoing {

@@ -1,0 +1,66 @@
+//! What the daemon may not do itself, as a closed list: a helper with the right to do it is asked.
+
+#[cfg(feature = "danger_record_reboot")]
+use std::path::PathBuf;
+
+/// Whoever may do what the daemon may not.
+pub trait Privileged: Send + Sync + 'static {
+    /// Whether the box can be restarted; asked before duties are given up for it.
+    ///
+    /// # Errors
+    /// When it cannot.
+    fn can_reboot(&self) -> Result<(), PrivilegedError>;
+
+    /// Restarts the box.
+    ///
+    /// # Errors
+    /// When it does not.
+    fn reboot(&self) -> Result<(), PrivilegedError>;
+}
+
+/// Why it was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum PrivilegedError {
+    /// Nobody is there to do it.
+    #[error("no helper is installed that may restart the box: restart it by its power button")]
+    NoHelper,
+    /// The record of it cannot be written.
+    #[cfg(feature = "danger_record_reboot")]
+    #[error("cannot record the restart in {}: {err}", path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        err: std::io::Error,
+    },
+}
+
+/// No helper is installed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoHelper;
+
+impl Privileged for NoHelper {
+    fn can_reboot(&self) -> Result<(), PrivilegedError> {
+        Err(PrivilegedError::NoHelper)
+    }
+
+    fn reboot(&self) -> Result<(), PrivilegedError> {
+        Err(PrivilegedError::NoHelper)
+    }
+}
+
+/// Writes a file instead of restarting the machine that the tests run on.
+#[cfg(feature = "danger_record_reboot")]
+#[derive(Clone, Debug)]
+pub struct RecordReboot(pub PathBuf);
+
+#[cfg(feature = "danger_record_reboot")]
+impl Privileged for RecordReboot {
+    fn can_reboot(&self) -> Result<(), PrivilegedError> {
+        Ok(())
+    }
+
+    fn reboot(&self) -> Result<(), PrivilegedError> {
+        std::fs::write(&self.0, "reboot\n").map_err(|err| PrivilegedError::Record { path: self.0.clone(), err })
+    }
+}

@@ -1,0 +1,261 @@
+//! The supervisor in this process: the node comes and goes with what it is built from, and the daemon stays.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use holdfast_api::{Action, Operation, OperationState, Status};
+use holdfast_types::{Millis, Mode};
+use holdfast_vault_client::{Closed, ClosedId, VaultStatus};
+use holdfastd::control::{NoHelper, Privileged, PrivilegedError};
+use holdfastd::daemon::{Daemon, Options};
+use holdfastd::logs::Logs;
+use holdfastd::run;
+use holdfastd::settings::etag;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::HANGS;
+use super::fake_node::FakeNode;
+use super::process::{config, folder, open_vault, status, vault};
+
+/// A daemon with a beacon node that is good, a lock, and a vault that says what it is told.
+struct Bench {
+    daemon: Arc<Daemon>,
+    says: Arc<Mutex<fn(&mut VaultStatus)>>,
+    peer_port: u16,
+    stop: oneshot::Sender<()>,
+    life: JoinHandle<()>,
+    dir: TempDir,
+    _node: FakeNode,
+}
+
+impl Bench {
+    async fn start(says: fn(&mut VaultStatus), privileged: Box<dyn Privileged>) -> Self {
+        let node = FakeNode::good().await;
+        let peer_port = free_port().await;
+        let mut document = config(node.url().as_str());
+        document["peers"]["listen"] = json!([format!("/ip4/127.0.0.1/tcp/{peer_port}")]);
+        let dir = folder(&document);
+        let says = Arc::new(Mutex::new(says));
+        let now_says = says.clone();
+        vault(dir.path(), move |asked| {
+            let says = *now_says.lock().unwrap();
+            status(asked, says)
+        });
+        let daemon = Daemon::open(Options {
+            state: dir.path().to_owned(),
+            vault: dir.path().join("vault.sock"),
+            board: "test".to_owned(),
+            screen_socket: None,
+            privileged,
+            logs: Logs::default(),
+        });
+        let daemon = daemon.unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let life = tokio::spawn(run::run(daemon.clone(), async { drop(stopped.await) }));
+        Self { daemon, says, peer_port, stop, life, dir, _node: node }
+    }
+
+    fn says(&self, says: fn(&mut VaultStatus)) {
+        *self.says.lock().unwrap() = says;
+    }
+
+    /// Waits until the box shows this.
+    async fn shows(&self, what: &str, is: impl Fn(&Status) -> bool) {
+        let mut newest = self.daemon.events.newest();
+        let shown = async {
+            while !is(&self.daemon.board.status()) {
+                newest.changed().await.unwrap();
+            }
+        };
+        if timeout(HANGS, shown).await.is_err() {
+            panic!("the box does not show {what}: {:?}", self.daemon.board.status());
+        }
+    }
+
+    /// Waits until the node runs: it looks for its peers.
+    async fn runs(&self) {
+        self.shows("a node that runs", |status| status.reason.contains("missing: operators")).await;
+    }
+
+    async fn ends(&self, operation: &Operation) -> Operation {
+        let mut newest = self.daemon.events.newest();
+        let ended = async {
+            loop {
+                let now = self.daemon.control.operation(&operation.id).unwrap();
+                if now.state != OperationState::Running {
+                    return now;
+                }
+                newest.changed().await.unwrap();
+            }
+        };
+        timeout(HANGS, ended).await.expect("the operation ends")
+    }
+
+    async fn stop(self) {
+        self.stop.send(()).unwrap();
+        timeout(HANGS, self.life).await.expect("it ends when it is told to").unwrap();
+        assert!(is_free(self.peer_port).await, "its ports are given back");
+    }
+}
+
+async fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
+}
+
+async fn is_free(port: u16) -> bool {
+    TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).await.is_err()
+}
+
+fn owned(_status: &mut VaultStatus) {}
+
+fn nobodys(status: &mut VaultStatus) {
+    (status.authority, status.lock_hash) = (None, None);
+    status.closed = Some(Closed { id: ClosedId::NotOwned, reason: "nobody owns it".to_owned() });
+}
+
+fn without_shares(status: &mut VaultStatus) {
+    status.lock_hash = None;
+    status.closed = Some(Closed { id: ClosedId::NoShares, reason: "there are none".to_owned() });
+}
+
+fn away(status: &mut VaultStatus) {
+    status.lock_hash = None;
+    status.closed = Some(Closed { id: ClosedId::TpmFailed, reason: "it is busy".to_owned() });
+}
+
+#[tokio::test]
+async fn the_node_comes_and_goes_with_owner_shares_and_lock() {
+    let bench = Bench::start(nobodys, Box::new(NoHelper)).await;
+    let lock = fs::read(bench.dir.path().join("cluster-lock.json")).unwrap();
+    fs::remove_file(bench.dir.path().join("cluster-lock.json")).unwrap();
+    bench.shows("how to pair", |status| status.mode == Mode::Maintenance && status.reason.contains("pair")).await;
+    bench.says(without_shares);
+    bench.shows("how to import", |status| status.mode == Mode::Paired && status.reason.contains("import")).await;
+    bench.says(owned);
+    bench.shows("that the lock is missing", |status| status.mode == Mode::Enrolled).await;
+
+    bench.daemon.folder.keep_lock(&lock).unwrap();
+    bench.daemon.control.reload();
+    bench.runs().await;
+    let status = bench.daemon.board.status();
+    assert_eq!((status.cluster.as_str(), status.peers.len()), ("live-cluster-a", 4));
+    assert!(!is_free(bench.peer_port).await);
+
+    bench.says(away);
+    bench.shows("that the vault is closed", |status| status.reason.contains("tpm-failed")).await;
+    assert!(!is_free(bench.peer_port).await, "the node waits for its vault");
+
+    bench.says(nobodys);
+    bench.shows("how to pair", |status| status.mode == Mode::Maintenance && status.reason.contains("pair")).await;
+    assert!(is_free(bench.peer_port).await, "a box that was reset has no peers");
+    assert_eq!(bench.daemon.board.status().cluster, "");
+    bench.says(owned);
+    bench.runs().await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_drain_lasts_until_duties_are_taken_up_again() {
+    let bench = Bench::start(owned, Box::new(NoHelper)).await;
+    bench.runs().await;
+    let drain = bench.daemon.control.begin(Action::Drain, "ada").unwrap();
+    assert_eq!(bench.ends(&drain).await.state, OperationState::Done);
+    bench.shows("that it drains", |status| status.mode == Mode::Draining).await;
+    assert!(!is_free(bench.peer_port).await, "peers and API stay");
+    let resume = bench.daemon.control.begin(Action::Resume, "ada").unwrap();
+    assert_eq!(bench.ends(&resume).await.state, OperationState::Done);
+    bench.runs().await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_box_without_a_node_drains_at_once_and_starts_none_meanwhile() {
+    let bench = Bench::start(nobodys, Box::new(NoHelper)).await;
+    let drain = bench.daemon.control.begin(Action::Drain, "ada").unwrap();
+    assert_eq!(bench.ends(&drain).await.state, OperationState::Done);
+    bench.shows("that it drains", |status| status.mode == Mode::Draining).await;
+    bench.says(owned);
+    let resume = bench.daemon.control.begin(Action::Resume, "ada").unwrap();
+    assert_eq!(bench.ends(&resume).await.state, OperationState::Done);
+    bench.runs().await;
+    bench.stop().await;
+}
+
+struct Recorder(Arc<AtomicBool>);
+
+impl Privileged for Recorder {
+    fn can_reboot(&self) -> Result<(), PrivilegedError> {
+        Ok(())
+    }
+
+    fn reboot(&self) -> Result<(), PrivilegedError> {
+        self.0.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_reboot_comes_after_the_drain() {
+    let rebooted = Arc::new(AtomicBool::new(false));
+    let bench = Bench::start(owned, Box::new(Recorder(rebooted.clone()))).await;
+    bench.runs().await;
+    let reboot = bench.daemon.control.begin(Action::Reboot, "ada").unwrap();
+    assert_eq!((reboot.state, rebooted.load(Ordering::Relaxed)), (OperationState::Running, false));
+    assert_eq!(bench.ends(&reboot).await.state, OperationState::Done);
+    assert!(rebooted.load(Ordering::Relaxed));
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn new_settings_are_followed_without_ending_the_process() {
+    let mut bench = Bench::start(owned, Box::new(NoHelper)).await;
+    bench.runs().await;
+    let (peer_port, metrics_port) = (free_port().await, free_port().await);
+    let before = bench.daemon.keeper.configuration();
+    let mut after = before.clone();
+    after.peers.listen = vec![format!("/ip4/127.0.0.1/tcp/{peer_port}")];
+    after.metrics.listen = format!("127.0.0.1:{metrics_port}");
+    bench.daemon.keeper.apply(&etag(&before), after, "ada", Millis(1)).unwrap();
+    let mut newest = bench.daemon.events.newest();
+    bench.daemon.control.reload();
+    let moved = async {
+        while is_free(peer_port).await {
+            newest.changed().await.unwrap();
+        }
+    };
+    timeout(HANGS, moved).await.expect("the node listens where it was told to");
+    assert!(is_free(bench.peer_port).await);
+    let answer = reqwest::get(format!("http://127.0.0.1:{metrics_port}/livez")).await.unwrap();
+    assert_eq!(answer.status().as_u16(), 200);
+    bench.peer_port = peer_port;
+    bench.runs().await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_damaged_configuration_is_a_condition_and_can_be_replaced() {
+    let dir = folder(&json!({ "nickname": 7 }));
+    vault(dir.path(), open_vault);
+    let daemon = Daemon::open(Options {
+        state: dir.path().to_owned(),
+        vault: dir.path().join("vault.sock"),
+        board: "test".to_owned(),
+        screen_socket: None,
+        privileged: Box::new(NoHelper),
+        logs: Logs::default(),
+    });
+    let daemon = daemon.unwrap();
+    let conditions = daemon.board.status().conditions;
+    assert!(conditions[0].id == "configuration.damaged" && conditions[0].summary.contains("configuration.json"));
+    let now = daemon.keeper.configuration();
+    daemon.keeper.apply(&etag(&now), now.clone(), "ada", Millis(1)).unwrap();
+    assert_eq!(holdfastd::folder::read_configuration(Path::new(dir.path())).unwrap(), now);
+}
