@@ -13,12 +13,14 @@ mod configuration;
 mod duty;
 mod event;
 mod operation;
+mod outcome;
 mod pairing;
 mod paths;
 mod problem;
 mod role;
 mod screen;
 mod status;
+mod text;
 mod time;
 mod vault;
 
@@ -33,11 +35,13 @@ pub use event::{
     AfterQuery, AuditEntry, AuditList, ConditionChange, Event, EventKind, Gap, LogLine, LogList, ModeChange,
 };
 pub use operation::{Action, Operation, OperationList, OperationState};
+pub use outcome::Outcome;
 pub use pairing::{PairingFinish, PairingFinished, PairingOwn, PairingStart, PairingStarted};
 pub use problem::{DOCS_URL, Problem, ProblemId};
 pub use role::{Role, UnknownRole};
 pub use screen::{PairingCode, Screen};
 pub use status::{Condition, Lease, PeerList, PeerStatus, Severity, Status, VaultClosed, VaultSummary, Version};
+pub use text::{printable, span};
 pub use time::Timestamp;
 pub use vault::{
     ApprovalRequest, ChallengeAnswer, CredentialAnswer, CredentialRequest, EvidenceAnswer, EvidenceKind,
