@@ -64,6 +64,12 @@ pub(crate) fn order_in(body: &[u8]) -> SignedOrder {
     postcard::from_bytes(&STANDARD.decode(request.order).unwrap()).unwrap()
 }
 
+/// The approval in a request: for tests.
+#[cfg(test)]
+pub(crate) fn approval_in(request: &holdfast_api::ApprovalRequest) -> Approval {
+    postcard::from_bytes(&STANDARD.decode(&request.approval).unwrap()).unwrap()
+}
+
 #[cfg(test)]
 mod tests {
     use holdfast_types::Epoch;

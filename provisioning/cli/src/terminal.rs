@@ -146,6 +146,7 @@ fn is_told(done: u64, steps: u64) -> bool {
 
 /// A terminal whose answers are known before: for tests.
 #[cfg(test)]
+#[derive(Debug)]
 pub(crate) struct Script {
     pub(crate) answers: Vec<bool>,
     pub(crate) secrets: Vec<&'static str>,

@@ -203,3 +203,6 @@ pub(crate) const fn first_epoch(present: Epoch) -> Epoch {
 }
 
 const PAGES_MAX: usize = 1_000;
+
+#[cfg(test)]
+mod tests;
