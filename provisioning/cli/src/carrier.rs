@@ -1,6 +1,6 @@
 //! How a question reaches a box: the client of the management API, on a small runtime of its own.
 
-use holdfast_provisioning::client::{Call, Client, ClientError};
+use holdfast_provisioning::client::{Call, Client, ClientError, Target};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::ask::{Answer, Ask, Method, Request};
@@ -53,11 +53,13 @@ pub(crate) fn failure(name: &str, err: ClientError) -> Failure {
         ClientError::CertificateRefused { .. } | ClientError::WrongBox { .. } => {
             Failure::Distrust { name: name.to_owned(), why: err.to_string() }
         }
-        ClientError::NotReachable { ref target, .. }
-        | ClientError::Interrupted { ref target, .. }
-        | ClientError::TimedOut { ref target, .. } => {
-            Failure::Unreachable { name: name.to_owned(), address: target.to_string(), err: Box::new(err) }
-        }
+        ClientError::NotReachable { target, err } => unreachable(name, &target, err),
+        ClientError::Interrupted { target, err } => unreachable(name, &target, err),
+        ClientError::TimedOut { ref target, .. } => unreachable(name, &target.clone(), err),
         err => Failure::because(format!("{name} did not do it"), err),
     }
+}
+
+fn unreachable(name: &str, target: &Target, err: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
+    Failure::Unreachable { name: name.to_owned(), address: target.to_string(), err: err.into() }
 }

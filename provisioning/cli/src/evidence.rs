@@ -1,9 +1,11 @@
 //! What a box's TPM says, asked with a fresh nonce and judged on this machine. The judge is passed in: what a vault signs is
 //! `holdfast_evidence`'s to know.
 
+mod verifier;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use holdfast_api::{EvidenceAnswer, EvidenceKind, EvidenceRequest};
+use holdfast_api::{CredentialAnswer, CredentialRequest, EvidenceAnswer, EvidenceKind, EvidenceRequest};
 use holdfast_provisioning::context::SeenAtPairing;
 use holdfast_types::{BoxName, ImportKey, Millis, P256Public, Root};
 use rand_core::{OsRng, RngCore as _};
@@ -13,8 +15,33 @@ use crate::ask::Session;
 use crate::exit::Failure;
 use crate::output::{Cell, Table, Tone};
 
-/// Judges evidence: bytes of the box, what was asked, and the present time.
-pub(crate) type Judge = fn(&[u8], &Question, Millis) -> Result<Shown, Failure>;
+pub(crate) use verifier::Verifier;
+
+/// Judges evidence. A trait, so that tests believe what they like.
+pub(crate) trait Judge {
+    /// Judges bytes of a box by what was asked, at the present time.
+    ///
+    /// # Errors
+    /// When nothing of it is proved.
+    fn judge(&self, bytes: &[u8], question: &Question, now: Millis) -> Result<Judged, Failure>;
+}
+
+/// Evidence that was judged, as far as bytes alone can tell.
+#[cfg_attr(not(test), expect(dead_code, reason = "the judge of this build refuses everything"))]
+pub(crate) enum Judged {
+    /// There is no more to find out.
+    Shown(Box<Shown>),
+    /// A credential would prove that the attestation key is in the TPM that its maker vouches for.
+    Challenge {
+        /// What only that TPM opens.
+        credential: Vec<u8>,
+        /// Judges what it says was inside.
+        then: Opened,
+    },
+}
+
+/// Judges what was inside a credential.
+pub(crate) type Opened = Box<dyn FnOnce(&[u8; 32]) -> Result<Shown, Failure>>;
 
 /// What is known of a box before it is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +95,7 @@ pub(crate) struct Shown {
 /// How far a TPM is proved to be one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(not(test), expect(dead_code, reason = "the judge of this build refuses everything"))]
 pub(crate) enum Tpm {
     /// A vendor that is known certified it.
     Genuine,
@@ -93,33 +121,39 @@ impl Trust {
     }
 }
 
-/// The judge of this build. It knows no evidence yet, and what it does not know it refuses.
-pub(crate) fn verify(_bytes: &[u8], _question: &Question, _now: Millis) -> Result<Shown, Failure> {
-    Err(Failure::refused("this build cannot verify the evidence of a box, so it sends nothing: use a released command"))
-}
-
 /// Asks for evidence and judges it.
 pub(crate) fn ask(
     session: &mut Session,
-    (judge, now): (Judge, Millis),
+    (judge, now): (&dyn Judge, Millis),
     kind: EvidenceKind,
     known: Known,
 ) -> Result<Shown, Failure> {
     let question = Question::new(kind, known);
     let answer: EvidenceAnswer = session.post("/v1/vault/evidence", &question.request())?;
-    judged(&answer, &question, judge, now)
+    judged(&answer, &question, (judge, now), &mut |request| session.post("/v1/vault/credential", request))
 }
 
-/// Judges an answer. What the TPM was at the pairing it must still be.
+/// Judges an answer, and has the box open a credential where that proves more. What the TPM was at the pairing it must still
+/// be.
 pub(crate) fn judged(
     answer: &EvidenceAnswer,
     question: &Question,
-    judge: Judge,
-    now: Millis,
+    (judge, now): (&dyn Judge, Millis),
+    open: &mut dyn FnMut(&CredentialRequest) -> Result<CredentialAnswer, Failure>,
 ) -> Result<Shown, Failure> {
     let bytes = STANDARD.decode(&answer.evidence);
     let bytes = bytes.map_err(|err| Failure::because("the box's evidence is no base64", err))?;
-    let shown = judge(&bytes, question, now)?;
+    let shown = match judge.judge(&bytes, question, now)? {
+        Judged::Shown(shown) => *shown,
+        Judged::Challenge { credential, then } => {
+            let answer = open(&CredentialRequest { credential: STANDARD.encode(credential) })?;
+            let inside: Root = answer
+                .secret
+                .parse()
+                .map_err(|err| Failure::because("the box's answer to the credential cannot be read", err))?;
+            then(&inside.0)?
+        }
+    };
     let known = &question.known;
     let same_key = known.box_key.is_none_or(|key| key == shown.box_key);
     if shown.box_name != known.box_name || !same_key {
@@ -196,7 +230,7 @@ impl Shown {
     }
 }
 
-/// Judges of tests: evidence is the JSON of what it shows, bound to its question.
+/// A judge for tests: evidence is the words that it is judged by.
 #[cfg(test)]
 pub(crate) mod played {
     use serde_json::{Value, json};
@@ -219,30 +253,51 @@ pub(crate) mod played {
     /// The key that shares are sealed to.
     pub(crate) const IMPORT_KEY: ImportKey = ImportKey([9; 32]);
 
-    /// Believes the words in the bytes.
-    pub(crate) fn judge(bytes: &[u8], question: &Question, _now: Millis) -> Result<Shown, Failure> {
-        let text = std::str::from_utf8(bytes).unwrap();
-        let (tpm, box_key) = text.split_once(' ').unwrap_or((text, ""));
-        let tpm = match tpm {
-            "Genuine" => Tpm::Genuine,
-            "Unproven" => Tpm::Unproven,
-            "Emulated" => Tpm::Emulated,
-            _ => return Err(Failure::refused("the evidence does not verify")),
-        };
-        let tier = if tpm == Tpm::Emulated { "C" } else { "A" };
-        Ok(Shown {
-            box_name: question.known.box_name,
-            box_key: box_key.parse().unwrap(),
-            tier: tier.to_owned(),
-            tpm,
-            tpm_told: format!("{tpm:?}"),
-            image: "0.3.0".to_owned(),
-            pcr_7: Some(Root([7; 32])),
-            import_key: (question.kind == EvidenceKind::ImportKey).then_some(IMPORT_KEY),
-            custody: Vec::new(),
-            seen: SeenAtPairing { endorsement_key: "e".into(), attestation_key: "a".into(), tier: tier.to_owned() },
-        })
+    /// Believes the words in the bytes, and gives this key out for imports.
+    pub(crate) struct Credulous(pub(crate) ImportKey);
+
+    impl Judge for Credulous {
+        fn judge(&self, bytes: &[u8], question: &Question, _now: Millis) -> Result<Judged, Failure> {
+            let text = std::str::from_utf8(bytes).unwrap();
+            let (tpm, box_key) = text.split_once(' ').unwrap_or((text, ""));
+            let tpm = match tpm {
+                "Genuine" => Tpm::Genuine,
+                "Unproven" => Tpm::Unproven,
+                "Emulated" => Tpm::Emulated,
+                _ => return Err(Failure::refused("the evidence does not verify")),
+            };
+            let tier = if tpm == Tpm::Emulated { "C" } else { "A" };
+            let shown = Shown {
+                box_name: question.known.box_name,
+                box_key: box_key.parse().unwrap(),
+                tier: tier.to_owned(),
+                tpm,
+                tpm_told: format!("{tpm:?}"),
+                image: "0.3.0".to_owned(),
+                pcr_7: Some(Root([7; 32])),
+                import_key: (question.kind == EvidenceKind::ImportKey).then_some(self.0),
+                custody: Vec::new(),
+                seen: SeenAtPairing { endorsement_key: "e".into(), attestation_key: "a".into(), tier: tier.to_owned() },
+            };
+            if tpm != Tpm::Genuine {
+                return Ok(Judged::Shown(Box::new(shown)));
+            }
+            let then = |inside: &[u8; 32]| match inside {
+                &INSIDE => Ok(shown),
+                _ => Err(Failure::refused("the box did not open the credential")),
+            };
+            Ok(Judged::Challenge { credential: vec![1, 2, 3], then: Box::new(then) })
+        }
     }
+
+    /// What the box answers that opens the credential.
+    pub(crate) fn opened() -> Value {
+        json!({"secret": Root(INSIDE)})
+    }
+
+    const INSIDE: [u8; 32] = [4; 32];
+    /// The judge of tests that import nothing.
+    pub(crate) const JUDGE: Credulous = Credulous(IMPORT_KEY);
 }
 
 #[cfg(test)]
@@ -256,8 +311,13 @@ mod tests {
     }
 
     fn ask_once(tpm: Tpm, known: Known) -> Result<Shown, Failure> {
-        let (mut session, _) = box_played::session(vec![("/v1/vault/evidence", played::answer(tpm))]);
-        ask(&mut session, (played::judge, Millis(0)), EvidenceKind::Boot, known)
+        ask_of(tpm, known, played::opened())
+    }
+
+    fn ask_of(tpm: Tpm, known: Known, opened: serde_json::Value) -> Result<Shown, Failure> {
+        let answers = vec![("/v1/vault/evidence", played::answer(tpm)), ("/v1/vault/credential", opened)];
+        let (mut session, _) = box_played::session(answers);
+        ask(&mut session, (&played::JUDGE, Millis(0)), EvidenceKind::Boot, known)
     }
 
     #[test]
@@ -288,6 +348,15 @@ mod tests {
             assert_eq!(failure.exit(), Exit::Refused);
             assert!(failure.told().contains("not what it was at the pairing"), "{failure}");
         }
+    }
+
+    #[test]
+    fn a_tpm_is_genuine_only_when_it_opened_the_credential() {
+        assert_eq!(ask_once(Tpm::Genuine, known(None)).unwrap().tpm, Tpm::Genuine);
+        let wrong = serde_json::json!({"secret": Root([5; 32])});
+        let failure = ask_of(Tpm::Genuine, known(None), wrong).unwrap_err();
+        assert!(failure.told().contains("did not open the credential"), "{failure}");
+        assert!(ask_of(Tpm::Genuine, known(None), serde_json::json!({"secret": "0x12"})).is_err());
     }
 
     #[test]

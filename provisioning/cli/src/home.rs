@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use holdfast_api::Role;
 use holdfast_provisioning::authority::{Authority, AuthorityError, PASSPHRASE_LEN_MIN};
-use holdfast_provisioning::certificate::{public_key, wants_renewal};
+use holdfast_provisioning::certificate::{authority_id, public_key, wants_renewal};
 use holdfast_provisioning::client::{Client, Target};
 use holdfast_provisioning::context::{Context, Contexts};
 use holdfast_provisioning::files::{read_bounded, remove, write_whole};
@@ -37,6 +37,36 @@ pub(crate) trait Keys {
     /// # Errors
     /// When there is none, or the passphrase is another.
     fn authority(&self, passphrase: &PassphraseArgs, terminal: &mut dyn Terminal) -> Result<Authority, Failure>;
+
+    /// Who owns a box, by what is known here.
+    ///
+    /// # Errors
+    /// When the box is not known.
+    fn owner(&self, context: &str) -> Result<P256Public, Failure>;
+
+    /// The authority, opened, when it is the one that owns this box: a vault obeys no other.
+    ///
+    /// # Errors
+    /// As [`Keys::authority`], and when the box has another owner.
+    fn authority_of(
+        &self,
+        context: &str,
+        passphrase: &PassphraseArgs,
+        terminal: &mut dyn Terminal,
+    ) -> Result<Authority, Failure> {
+        let owner = self.owner(context)?;
+        let authority = self.authority(passphrase, terminal)?;
+        if authority.public() == owner {
+            return Ok(authority);
+        }
+        Err(Failure::NotPaired {
+            why: format!(
+                "{context} belongs to the authority {}, and the one that is kept here is {}: give orders where that one is",
+                authority_id(&owner),
+                authority.id()
+            ),
+        })
+    }
 
     /// A box's whole name.
     ///
@@ -251,7 +281,7 @@ impl Home {
         let key = read(&self.path_of(&context.client_key))?.map(Zeroizing::new).unwrap_or_default();
         let key = std::str::from_utf8(&key).map_err(|err| because(err.into()))?;
         let key = TlsKey::from_pem(key).map_err(|err| because(err.into()))?;
-        let id = holdfast_provisioning::certificate::authority_id(&context.authority);
+        let id = authority_id(&context.authority);
         let path = self.dir.join(format!("authority-{id}.der"));
         let authority = read(&path)?.ok_or_else(|| Failure::NotPaired {
             why: format!("{} is gone, so {} cannot be known: pair it anew", path.display(), context.name),
@@ -265,6 +295,11 @@ impl Home {
     /// The client of a box, for what a [`Session`] does not do: following its events.
     pub(crate) fn client_of(&self, name: &str) -> Result<Client, Failure> {
         self.client(&self.context(name)?)
+    }
+
+    /// The folder of the certificates of TPM makers that are believed.
+    pub(crate) fn vendors(&self) -> PathBuf {
+        self.dir.join("tpm-vendors")
     }
 
     fn contexts_path(&self) -> PathBuf {
@@ -283,6 +318,10 @@ impl Keys for Home {
         })?;
         let text = self.passphrase(passphrase, terminal)?;
         Authority::import_pem(&pem, &text).map_err(|err| Failure::because("the authority does not open", err))
+    }
+
+    fn owner(&self, context: &str) -> Result<P256Public, Failure> {
+        self.context(context).map(|context| context.authority)
     }
 
     fn expected(&self, context: &str) -> Result<Known, Failure> {

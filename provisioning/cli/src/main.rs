@@ -57,6 +57,7 @@ fn main() -> ExitCode {
 fn run(plan: Plan) -> Result<Exit, Failure> {
     let settings = plan.settings;
     let home = Home::at(settings.home);
+    let judge = evidence::Verifier::at(home.vendors());
     let mut terminal = Real { yes: settings.yes };
     let mut to = io::stdout().lock();
     renew(&home, &settings.boxes, &plan.job, &mut terminal);
@@ -65,10 +66,11 @@ fn run(plan: Plan) -> Result<Exit, Failure> {
         terminal: &mut terminal,
         reach: &home,
         boxes: &settings.boxes,
-        judge: evidence::verify,
+        judge: &judge,
         now: now(),
     };
     let done = match plan.job {
+        Job::Audit => job::watch::audit(&mut world),
         Job::Authority(job) => job::enrol::authority(&mut world, &home, job),
         Job::Beacon(job) => job::settings::beacon(&mut world, &job),
         Job::Cluster(job) => job::cluster::cluster(&mut world, &home, job),

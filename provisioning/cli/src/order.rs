@@ -5,7 +5,6 @@ use base64::engine::general_purpose::STANDARD;
 use holdfast_api::{ChallengeAnswer, OrderAnswer, OrderRequest};
 use holdfast_evidence::{Approval, Order, OrderText, SignedOrder, SigningKey};
 use holdfast_types::{BoxName, Challenge};
-use serde::Serialize;
 
 use crate::ask::Session;
 use crate::exit::Failure;
@@ -20,18 +19,18 @@ pub(crate) fn give(
     order.check_form().map_err(|err| Failure::because(format!("the order {} cannot be given", order.kind()), err))?;
     let answer: ChallengeAnswer = session.act("/v1/vault/challenges")?;
     let challenge = checked(session, &answer, to)?;
-    let order = sign(authority, *to, challenge, order)?;
+    let order = sign(authority, *to, challenge, order);
     session.post("/v1/vault/orders", &OrderRequest { order })
 }
 
 /// The order as it travels.
-pub(crate) fn sign(authority: &SigningKey, to: BoxName, challenge: Challenge, order: Order) -> Result<String, Failure> {
-    encode(&SignedOrder::sign(&OrderText { to, challenge, order }, authority))
+pub(crate) fn sign(authority: &SigningKey, to: BoxName, challenge: Challenge, order: Order) -> String {
+    base64(&bytes_of(&SignedOrder::sign(&OrderText { to, challenge, order }, authority)))
 }
 
 /// An approval as it travels.
-pub(crate) fn base64_of_approval(approval: &Approval) -> Result<String, Failure> {
-    encode(approval)
+pub(crate) fn base64_of_approval(approval: &Approval) -> String {
+    base64(&bytes_of(approval))
 }
 
 /// Bytes in base64, as the API takes them.
@@ -52,9 +51,9 @@ fn checked(session: &Session, answer: &ChallengeAnswer, to: &BoxName) -> Result<
     answer.challenge.parse().map_err(|err| Failure::because("the box's challenge is none", err))
 }
 
-fn encode<T: Serialize>(value: &T) -> Result<String, Failure> {
-    let bytes = postcard::to_allocvec(value).map_err(|err| Failure::because("the order has no form", err))?;
-    Ok(base64(&bytes))
+/// The bytes in which it travels.
+fn bytes_of(value: &impl serde::Serialize) -> Vec<u8> {
+    postcard::to_allocvec(value).expect("whatever travels has a fixed form")
 }
 
 /// The order in a request, whoever signed it: for tests.

@@ -54,6 +54,7 @@ pub(crate) enum Boxes {
 /// What to do.
 #[derive(Debug)]
 pub(crate) enum Job {
+    Audit,
     Authority(AuthorityJob),
     Beacon(BeaconJob),
     Cluster(ClusterJob),
@@ -241,6 +242,7 @@ fn default_home() -> Option<PathBuf> {
 
 fn job(command: Command) -> Result<Job, Failure> {
     Ok(match command {
+        Command::Audit => Job::Audit,
         Command::Authority(command) => Job::Authority(authority(command)),
         Command::Beacon(command) => Job::Beacon(beacon(command)?),
         Command::Cluster(command) => Job::Cluster(cluster(command)),

@@ -23,7 +23,7 @@ pub(crate) struct World<'a> {
     /// Which of them are meant.
     pub(crate) boxes: &'a Boxes,
     /// Who judges evidence.
-    pub(crate) judge: Judge,
+    pub(crate) judge: &'a dyn Judge,
     /// This machine's time.
     pub(crate) now: Millis,
 }
@@ -158,7 +158,7 @@ pub(crate) mod played {
 
     use super::*;
     use crate::args::Format;
-    use crate::evidence::played::judge;
+    use crate::evidence::played::JUDGE;
     use crate::terminal::Script;
 
     /// Boxes that answer from lists.
@@ -198,7 +198,7 @@ pub(crate) mod played {
         let mut written = Vec::new();
         let reach = PlayedBoxes::of(sessions);
         let output = Output::new(format, false, &mut written);
-        let mut world = World { output, terminal: script, reach: &reach, boxes: &boxes, judge, now: NOW };
+        let mut world = World { output, terminal: script, reach: &reach, boxes: &boxes, judge: &JUDGE, now: NOW };
         let result = act(&mut world);
         (String::from_utf8(written).unwrap(), result)
     }

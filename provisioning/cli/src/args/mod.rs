@@ -116,6 +116,9 @@ pub(crate) enum Command {
     /// Show the log of the box
     #[command(after_help = LOGS)]
     Logs(LogsArgs),
+    /// List who asked the box for what
+    #[command(after_help = AUDIT)]
+    Audit,
     /// End the duties under way and begin no new ones
     #[command(after_help = DRAIN)]
     Drain,
@@ -196,6 +199,8 @@ const VAULT: &str = "Example:
   holdfast vault status";
 const LOGS: &str = "Example:
   holdfast logs -f";
+const AUDIT: &str = "Example:
+  holdfast audit -o json";
 const DRAIN: &str = "Example:
   holdfast drain --context box-7f3a";
 const RESUME: &str = "Example:

@@ -1,3 +1,5 @@
+//! The authority, contexts and client certificates on disk.
+
 use std::os::unix::fs::MetadataExt;
 
 use holdfast_provisioning::certificate::{CLIENT_VALID_MS, parse_client, validity};
@@ -144,4 +146,20 @@ fn a_certificate_that_ends_soon_is_renewed_without_a_question_where_that_is_poss
     let mut script = Script::answering(&[]);
     home.renew_in_time("box-7f3a", &mut script).unwrap();
     assert!(script.seen[0].contains("holdfast context renew box-7f3a"), "{:?}", script.seen);
+}
+
+#[test]
+fn no_order_is_signed_by_an_authority_that_does_not_own_the_box() {
+    let (_dir, home, authority) = with_authority();
+    put_context(&home, &authority, "mine", "127.0.0.1");
+    let other = Authority::create(&mut OsRng).unwrap();
+    let mut contexts = home.contexts().unwrap();
+    let theirs = Context { name: "theirs".into(), authority: other.public(), ..contexts.get("mine").unwrap().clone() };
+    contexts.put(theirs).unwrap();
+    home.save(&contexts).unwrap();
+    let open = |name: &str| home.authority_of(name, &PassphraseArgs::default(), &mut Script::answering(&[]));
+    assert_eq!(open("mine").unwrap().public(), authority.public());
+    let failure = open("theirs").unwrap_err();
+    assert_eq!(failure.exit(), Exit::NotPaired);
+    assert!(failure.told().contains(&other.id()) && failure.told().contains(&authority.id()), "{failure}");
 }

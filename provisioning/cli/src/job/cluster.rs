@@ -71,7 +71,7 @@ fn enr(world: &mut World<'_>, keys: &dyn Keys, args: &EnrArgs) -> Result<(), Fai
         }
         (Some(_), _) => present,
         (None, key) => {
-            let authority = keys.authority(&args.passphrase, world.terminal)?;
+            let authority = keys.authority_of(&session.name, &args.passphrase, world.terminal)?;
             match key {
                 None => {
                     let order = Order::Identity(IdentityOrder::MadeHere);
@@ -176,7 +176,7 @@ fn import(world: &mut World<'_>, keys: &dyn Keys, job: &ImportJob) -> Result<(),
         return Err(Failure::refused("not imported: it was not confirmed"));
     }
     if send_identity || !held {
-        let authority = keys.authority(&job.passphrase, world.terminal)?;
+        let authority = keys.authority_of(&session.name, &job.passphrase, world.terminal)?;
         let trust = Trust::of(job.accept_emulated);
         let mut sender = Sender { world, session: &mut session, keys, authority: &authority, trust };
         if let (true, Some(key)) = (send_identity, &checked.identity) {
@@ -275,7 +275,8 @@ impl Sender<'_, '_> {
 
     fn send_shares(&mut self, checked: &Checked, said: &HistorySaid) -> Result<(), Failure> {
         let lock = &checked.lock.lock;
-        let (version, epoch) = (lock.fork_version(), checked.lock.epoch_at(self.world.now));
+        // Asked anew: keystores may have taken longer than an epoch, and the vault compares with its own clock.
+        let (version, epoch) = (lock.fork_version(), checked.lock.epoch_at(crate::world::now()));
         if let Some(network) = checked.networks.pins(version) {
             self.order(Order::SetNetwork { network, epoch })?;
             self.world.output.say("network   pinned in the vault")?;

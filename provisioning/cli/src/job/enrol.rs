@@ -112,7 +112,8 @@ pub(crate) fn pair(world: &mut World<'_>, home: &Home, job: &PairJob) -> Result<
     let known = Known { box_name: said.box_name, box_key: Some(said.box_key), seen: None };
     let question = Question::new(EvidenceKind::Boot, known);
     let answer = runtime.block_on(client.evidence(&question.request())).map_err(failed)?;
-    let shown = judged(&answer, &question, world.judge, world.now)?;
+    let mut open = |request: &_| runtime.block_on(client.credential(request)).map_err(failed);
+    let shown = judged(&answer, &question, (world.judge, world.now), &mut open)?;
     world.output.say(&format!("evidence  TPM {}; image {}; tier {}", shown.tpm_told, shown.image, shown.tier))?;
     shown.check(Trust::of(job.accept_emulated))?;
     let (authority, is_new) = home.authority_or_new(&job.passphrase, world.terminal)?;
@@ -192,6 +193,9 @@ pub(crate) fn context(world: &mut World<'_>, home: &Home, command: &ContextComma
     let unknown = |err: holdfast_provisioning::context::ContextError| Failure::NotPaired { why: err.to_string() };
     match command {
         ContextCommand::List => {
+            if contexts.all().is_empty() {
+                world.terminal.note("no box is known here: pair one with holdfast pair");
+            }
             let selected = contexts.selected().ok().map(|context| context.name.clone());
             world.output.show(&contexts, |contexts| {
                 let mut table = Table::new(&["", "NAME", "ADDRESS", "TIER", "AUTHORITY"]);
@@ -275,7 +279,7 @@ fn own(authority: &Authority, said: &Said, shown: &Shown) -> Result<PairingOwn, 
         .issue_box(&said.box_name, &said.box_key, now(), &mut OsRng)
         .map_err(|err| Failure::because("cannot certify the box", err))?;
     Ok(PairingOwn {
-        order: sign(authority.key(), said.box_name, said.challenge, order)?,
+        order: sign(authority.key(), said.box_name, said.challenge, order),
         authority_certificate: base64(authority.certificate()),
         box_certificate: base64(&certificate),
     })
@@ -381,7 +385,8 @@ fn opens_not(err: AuthorityError) -> Failure {
 
 /// `box-7f3a`, as the box's screen shows it.
 fn short_name(name: &BoxName) -> String {
-    name.to_string().chars().skip(2).take(4).fold("box-".to_owned(), |text, char| text + char.encode_utf8(&mut [0; 4]))
+    let [one, two, ..] = name.0;
+    format!("box-{one:02x}{two:02x}")
 }
 
 /// By what boxes announce themselves.

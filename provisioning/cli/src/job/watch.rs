@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use holdfast_api::{Cluster, DutyList, DutyRecord, LogLine, LogList, PeerList, Severity, Status, ValidatorList};
+use holdfast_api::{
+    AuditList, Cluster, DutyList, DutyRecord, LogLine, LogList, PeerList, Severity, Status, ValidatorList,
+};
 use holdfast_cluster::{NetworkFacts, public_networks};
 use holdfast_types::{Millis, Slot};
 
@@ -118,6 +120,34 @@ pub(crate) fn logs(world: &mut World<'_>, follow: bool, lines: u16) -> Result<()
         let page = log_page(&mut session, &mut after)?;
         show_lines(world, &page)?;
     }
+}
+
+/// Lists who asked for what, as far back as the box knows.
+pub(crate) fn audit(world: &mut World<'_>) -> Result<(), Failure> {
+    let mut session = world.session()?;
+    let mut all = AuditList::default();
+    for _ in 0..PAGES_MAX {
+        let after = all.entries.last().map_or(0, |entry| entry.number);
+        let page: AuditList = session.get(&format!("/v1/audit?after={after}&limit={PAGE_LEN}"))?;
+        if page.entries.first().is_none_or(|first| first.number <= after) {
+            break;
+        }
+        all.entries.extend(page.entries);
+    }
+    let now = world.now;
+    world.output.show(&all, |all| {
+        let mut table = Table::new(&["WHEN", "BY", "FROM", "REQUEST", "OUTCOME"]);
+        for entry in &all.entries {
+            let outcome = match &entry.problem {
+                Some(problem) => Cell::toned(format!("{} {problem}", entry.status), Tone::Warn),
+                None => Cell::toned(format!("{} done", entry.status), Tone::Good),
+            };
+            let row =
+                [&ago(entry.at, now), &entry.by, &entry.from, &entry.request].map(|text| Cell::from(text.as_str()));
+            table.row(row.into_iter().chain([outcome]));
+        }
+        table
+    })
 }
 
 /// All duties that the box still knows, page by page.

@@ -1,3 +1,5 @@
+//! An import against a box whose vault is played: what reaches it, and what never does.
+
 use std::path::PathBuf;
 
 use holdfast_evidence::{ImportSecret, OrderText};
@@ -8,8 +10,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::args::{Format, PassphraseArgs};
 use crate::ask::{Answer, Ask, Method, Request};
-use crate::evidence::played::{answer, judge};
-use crate::evidence::{Known, Question, Shown, Tpm};
+use crate::evidence::played::{Credulous, answer, opened};
+use crate::evidence::{Known, Tpm};
 use crate::exit::Exit;
 use crate::order::order_in;
 use crate::plan::Boxes;
@@ -26,6 +28,10 @@ impl Keys for OpenKeys {
     fn authority(&self, _: &PassphraseArgs, _: &mut dyn Terminal) -> Result<Authority, Failure> {
         let pem = self.0.export_pem("correct horse", &mut OsRng).unwrap();
         Ok(Authority::import_pem(&pem, "correct horse").unwrap())
+    }
+
+    fn owner(&self, _: &str) -> Result<P256Public, Failure> {
+        Ok(self.0.public())
     }
 
     fn expected(&self, _: &str) -> Result<Known, Failure> {
@@ -59,6 +65,7 @@ impl Ask for Fake {
             "/v1/vault" => self.state(),
             "/v1/vault/challenges" => json!({"boxName": BOX, "challenge": Challenge([5; 32])}),
             "/v1/vault/evidence" => answer(self.tpm),
+            "/v1/vault/credential" => opened(),
             "/v1/vault/orders" => json!({"signature": null}),
             "/v1/configuration" if request.method == Method::Get => json!(Configuration::default()),
             "/v1/configuration" => json!({"changes": [], "dryRun": false, "etag": "\"2\"", "confirmBy": null}),
@@ -130,11 +137,8 @@ fn orders(keys: &OpenKeys, said: &[(String, Vec<u8>)]) -> Vec<Order> {
 
 #[test]
 fn shares_reach_the_vault_sealed_and_under_an_order() {
-    static SECRET: std::sync::OnceLock<ImportSecret> = std::sync::OnceLock::new();
-    fn judge_with_a_key(bytes: &[u8], question: &Question, now: holdfast_types::Millis) -> Result<Shown, Failure> {
-        let key = SECRET.get_or_init(|| ImportSecret::random(&mut OsRng)).public();
-        judge(bytes, question, now).map(|shown| Shown { import_key: Some(key), ..shown })
-    }
+    let secret = ImportSecret::random(&mut OsRng);
+    let judge = Credulous(secret.public());
     let (dir, made) = made(2);
     let keys = keys();
     let fake = fake(Some(Enr::make(&made.nodes[1].key).text().to_owned()));
@@ -146,7 +150,7 @@ fn shares_reach_the_vault_sealed_and_under_an_order() {
         terminal: &mut script,
         reach: &reach,
         boxes: &Boxes::Selected,
-        judge: judge_with_a_key,
+        judge: &judge,
         now: crate::world::played::NOW,
     };
     cluster(&mut world, &keys, ClusterJob::Import(Box::new(job(&dir, 1)))).unwrap();
@@ -156,7 +160,7 @@ fn shares_reach_the_vault_sealed_and_under_an_order() {
     assert_eq!((order.share_index, order.history), (ShareIndex(2), HistoryClaim::NeverSigned));
     let ImportOrder { lock_hash, share_index, genesis_fork_version, history, validators, shares, .. } = order;
     let purpose = ImportOrder::purpose(lock_hash, *share_index, *genesis_fork_version, history, validators);
-    let plain = SECRET.get().unwrap().open(BOX, &purpose, shares).unwrap();
+    let plain = secret.open(BOX, &purpose, shares).unwrap();
     let mut expected: Vec<_> = made.lock.validators().map(|one| one.public).zip(&made.nodes[1].shares).collect();
     expected.sort_by_key(|(validator, _)| *validator);
     assert_eq!(*plain, expected.iter().flat_map(|(_, share)| *share.expose()).collect::<Vec<u8>>());
@@ -212,7 +216,11 @@ fn nothing_is_sent_to_a_box_that_is_not_the_operator_or_not_trusted() {
         assert_eq!(failure.exit(), Exit::Refused);
         assert!(failure.told().contains(expected), "{failure}");
         assert!(orders(&keys, &played.said).is_empty());
-        assert!(played.said.iter().all(|(path, _)| path == "/v1/vault/evidence"), "{:?}", played.said);
+        assert!(
+            played.said.iter().all(|(path, _)| ["/v1/vault/evidence", "/v1/vault/credential"].contains(&&**path)),
+            "{:?}",
+            played.said
+        );
     }
 }
 

@@ -1,3 +1,5 @@
+//! Pairing over a real connection, and what is kept afterwards.
+
 use holdfast_provisioning::certificate::public_key;
 use serde_json::Value;
 use tempfile::TempDir;

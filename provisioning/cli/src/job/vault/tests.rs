@@ -1,3 +1,5 @@
+//! The orders of an owner, read back as a vault reads them, and what a vault says.
+
 use holdfast_api::EvidenceKind;
 use holdfast_provisioning::authority::Authority;
 use holdfast_types::{Challenge, ValidatorPublic};
@@ -8,7 +10,7 @@ use super::*;
 use crate::args::{Format, PassphraseArgs};
 use crate::ask::{Request, Session, played};
 use crate::evidence::Tpm;
-use crate::evidence::played::answer;
+use crate::evidence::played::{answer, opened};
 use crate::exit::Exit;
 use crate::home::Home;
 use crate::home::tests::{put_context, with_authority};
@@ -133,7 +135,7 @@ fn a_boot_state_is_approved_as_it_is_quoted_or_as_it_is_said() {
     let owner = owner();
     for (pcr_7, expected) in [(None, [7; 32]), (Some([8; 32]), [8; 32])] {
         let (session, asked) = played::session(vec![
-            ("/v1/vault/evidence", answer(Tpm::Genuine)),
+            ("/v1/vault/evidence", answer(Tpm::Unproven)),
             ("/v1/vault/firmware-approvals", Value::Null),
         ]);
         let job = VaultJob::ApproveFirmware { pcr_7, passphrase: PassphraseArgs::default() };
@@ -152,7 +154,8 @@ fn what_the_vault_says_is_shown() {
     let (session, _) = played::session(vec![("/v1/vault", state())]);
     let (status, _, result) = owner.acts(session, &[], |world, home| vault(world, home, VaultJob::Status));
     result.unwrap();
-    let (session, _) = played::session(vec![("/v1/vault/evidence", answer(Tpm::Genuine))]);
+    let (session, _) =
+        played::session(vec![("/v1/vault/evidence", answer(Tpm::Genuine)), ("/v1/vault/credential", opened())]);
     let job = VaultJob::Evidence(EvidenceKind::Boot);
     let (evidence, _, result) = owner.acts(session, &[], |world, home| vault(world, home, job));
     result.unwrap();

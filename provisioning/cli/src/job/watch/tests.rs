@@ -1,3 +1,5 @@
+//! Tables and sentences about boxes that are played.
+
 use holdfast_api::ProblemId;
 use serde_json::{Value, json};
 
@@ -172,4 +174,18 @@ fn the_log_shows_its_last_lines() {
     ]);
     let text = shown(vec![session], (Boxes::Selected, Format::Table), |world| super::logs(world, false, 2));
     insta::assert_snapshot!(text);
+}
+
+#[test]
+fn the_audit_log_is_read_to_its_end() {
+    let entry = |number: u64, problem: Option<&str>| {
+        json!({"number": number, "at": "2026-11-27T11:30:17.000Z", "by": "alice 0x5f0c3a", "from": "192.168.1.9",
+            "request": "POST /v1/actions/drain", "status": if problem.is_some() { 403 } else { 202 }, "problem": problem})
+    };
+    let (session, _) = played::session(vec![
+        ("/v1/audit?after=0&limit=500", json!({"entries": [entry(1, None)]})),
+        ("/v1/audit?after=1&limit=500", json!({"entries": [entry(2, Some("role-forbids"))]})),
+        ("/v1/audit?after=2&limit=500", json!({"entries": []})),
+    ]);
+    insta::assert_snapshot!(shown(vec![session], (Boxes::Selected, Format::Table), super::audit));
 }

@@ -25,7 +25,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::evidence::played::answer_of;
+use crate::evidence::played::{answer_of, opened};
 
 /// The code on its screen.
 pub(super) const CODE: &str = "0000-0014-U";
@@ -129,6 +129,7 @@ impl Played {
                     (200, json!({"evidence": STANDARD.encode("forged")}))
                 }
                 "/v1/pairing/evidence" => (200, answer_of(self.tpm, self.box_key.public())),
+                "/v1/pairing/credential" => (200, opened()),
                 "/v1/pairing/own" if self.tampering == Tampering::NeverOwned => {
                     (422, json!(Problem::new(ProblemId::OrderRefused, "the vault is not empty", "7")))
                 }
