@@ -31,7 +31,7 @@ pub(crate) fn config(world: &mut World<'_>, job: &ConfigJob) -> Result<(), Failu
             world.output.show(&change, |_| Table::default())?;
             world.output.say("confirmed: the change stays")
         }
-        ConfigJob::Edit => edit(world, &mut session),
+        ConfigJob::Edit => edit(world, &mut session, &editor()),
         ConfigJob::Get => {
             let (present, _) = read(&mut session)?;
             if world.output.is_table() {
@@ -162,7 +162,7 @@ fn told(url: &str, tested: &BeaconTested) -> Table {
     ])
 }
 
-fn edit(world: &mut World<'_>, session: &mut Session) -> Result<(), Failure> {
+fn edit(world: &mut World<'_>, session: &mut Session, editor: &str) -> Result<(), Failure> {
     let (present, etag) = read(session)?;
     // It may hold tokens of beacon nodes: a folder that only its owner enters, gone afterwards.
     let dir = tempfile::tempdir().map_err(|err| Failure::because("cannot make a folder to edit in", err))?;
@@ -170,7 +170,7 @@ fn edit(world: &mut World<'_>, session: &mut Session) -> Result<(), Failure> {
     let mut text = format!("{EDIT_HEAD}{}", yaml(&present)?);
     loop {
         std::fs::write(&path, &text).map_err(Failure::write(&path))?;
-        run_editor(&path)?;
+        run_editor(editor, &path)?;
         text = std::fs::read_to_string(&path).map_err(Failure::read(&path))?;
         let failure = match parse(text.as_bytes(), Path::new("the edited configuration")) {
             Ok(next) if next == present => return world.output.say("nothing changes"),
@@ -187,9 +187,13 @@ fn edit(world: &mut World<'_>, session: &mut Session) -> Result<(), Failure> {
     }
 }
 
-fn run_editor(path: &Path) -> Result<(), Failure> {
-    let editor = ["VISUAL", "EDITOR"].iter().find_map(|name| std::env::var(name).ok().filter(|text| !text.is_empty()));
-    let editor = editor.unwrap_or_else(|| "vi".to_owned());
+/// The operator's editor, as other programs find it.
+fn editor() -> String {
+    let set = |name: &&str| std::env::var(name).ok().filter(|text| !text.is_empty());
+    ["VISUAL", "EDITOR"].iter().find_map(set).unwrap_or_else(|| "vi".to_owned())
+}
+
+fn run_editor(editor: &str, path: &Path) -> Result<(), Failure> {
     // The variable may hold arguments, as `code --wait` does.
     let mut words = editor.split_whitespace();
     let program = words.next().unwrap_or("vi");

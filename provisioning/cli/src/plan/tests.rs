@@ -1,3 +1,5 @@
+//! What may be typed.
+
 use clap::Parser as _;
 
 use super::*;

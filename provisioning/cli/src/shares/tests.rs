@@ -1,3 +1,5 @@
+//! Locks, keystores and histories of live clusters and of clusters made here.
+
 use std::fs;
 
 use holdfast_cluster::{CreateParams, CreatedCluster, KeystoreCost, ValidatorAddresses, create, write_node_dirs};

@@ -1,3 +1,5 @@
+//! Changes of a configuration: shown, confirmed, applied, or not.
+
 use holdfast_api::ProblemId;
 use serde_json::{Value, json};
 
@@ -168,4 +170,53 @@ fn an_unknown_field_is_refused_before_the_box_is_asked_to_change() {
         assert!(result.unwrap_err().told().contains("is no configuration: "));
         assert_eq!(asked.len(), 1);
     }
+}
+
+/// Edits a configuration by a shell script, which gets the file as its argument.
+fn edit_by(script: &str, answers: &[bool]) -> (Vec<Request>, Script, Result<(), Failure>) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("editor.sh");
+    std::fs::write(&path, script).unwrap();
+    let (session, asked) = played::session(vec![
+        ("/v1/configuration", json!(configuration(&[("local", URL)]))),
+        ("/v1/configuration?dryRun=true", changed(false)),
+        ("/v1/configuration", changed(false)),
+    ]);
+    let editor = format!("sh {}", path.display());
+    let (_, script, result) = run(session, answers, |world| {
+        let mut session = world.session()?;
+        edit(world, &mut session, &editor)
+    });
+    let asked = asked.lock().unwrap().clone();
+    (asked, script, result)
+}
+
+#[test]
+fn what_the_editor_leaves_is_applied() {
+    let (asked, script, result) = edit_by("sed -i 's/^nickname: .*/nickname: attic/' $1", &[true]);
+    result.unwrap();
+    assert_eq!(put(&asked[2]), Configuration { nickname: "attic".into(), ..configuration(&[("local", URL)]) });
+    assert_eq!(script.seen, ["apply 1 change to box-7f3a?"]);
+}
+
+#[test]
+fn an_editor_that_changes_nothing_or_fails_applies_nothing() {
+    let (asked, _, result) = edit_by("true", &[]);
+    result.unwrap();
+    assert_eq!(asked.len(), 1);
+    let (asked, _, result) = edit_by("exit 3", &[]);
+    assert!(result.unwrap_err().told().contains("the editor \"sh\" failed, nothing was applied"));
+    assert_eq!(asked.len(), 1);
+}
+
+#[test]
+fn a_mistake_can_be_edited_again_without_losing_the_rest() {
+    let script = "if grep -q nickmane $1; then sed -i 's/^nickmane:/nickname:/' $1; \
+        else sed -i 's/^nickname: .*/nickmane: attic/' $1; fi";
+    let (asked, told, result) = edit_by(script, &[true, true]);
+    result.unwrap();
+    assert!(told.seen[0].starts_with("the edited configuration is no configuration: "), "{:?}", told.seen);
+    assert_eq!(put(&asked[2]).nickname, "attic");
+    let (_, _, result) = edit_by(script, &[false]);
+    assert_eq!(result.unwrap_err().exit(), Exit::Failed);
 }
