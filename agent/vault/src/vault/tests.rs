@@ -1,6 +1,7 @@
 //! Whole vaults on a simulated TPM: what they answer, over starts, stops, restored disks and orders.
 
 mod adversity;
+mod approvals;
 mod cuts;
 
 use std::fs;
