@@ -3,6 +3,7 @@
 mod adversity;
 mod approvals;
 mod cuts;
+mod evidence;
 
 use std::fs;
 use std::path::Path;
