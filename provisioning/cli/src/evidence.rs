@@ -27,7 +27,6 @@ pub(crate) trait Judge {
 }
 
 /// Evidence that was judged, as far as bytes alone can tell.
-#[cfg_attr(not(test), expect(dead_code, reason = "the judge of this build refuses everything"))]
 pub(crate) enum Judged {
     /// There is no more to find out.
     Shown(Box<Shown>),
@@ -95,7 +94,6 @@ pub(crate) struct Shown {
 /// How far a TPM is proved to be one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-#[cfg_attr(not(test), expect(dead_code, reason = "the judge of this build refuses everything"))]
 pub(crate) enum Tpm {
     /// A vendor that is known certified it.
     Genuine,

@@ -70,6 +70,15 @@ pub(crate) enum Failure {
         /// What, why, and how.
         why: String,
     },
+    /// The same, when another error knows more.
+    #[error("{what}")]
+    Denied {
+        /// What is not done.
+        what: String,
+        /// Why.
+        #[source]
+        err: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// What was asked for is not as it should be.
     #[error("{why}")]
     Unfit {
@@ -130,7 +139,7 @@ impl Failure {
             Self::Unreachable { .. } => Exit::Unreachable,
             Self::Distrust { .. } | Self::NotPaired { .. } => Exit::NotPaired,
             Self::Usage { .. } => Exit::Usage,
-            Self::Refused { .. } => Exit::Refused,
+            Self::Refused { .. } | Self::Denied { .. } => Exit::Refused,
             Self::Unfit { .. } | Self::Because { .. } | Self::Read { .. } | Self::Write { .. } => Exit::Failed,
             Self::Some { exit, .. } => *exit,
             Self::Interrupted => Exit::Interrupted,

@@ -25,12 +25,12 @@ pub(crate) fn give(
 
 /// The order as it travels.
 pub(crate) fn sign(authority: &SigningKey, to: BoxName, challenge: Challenge, order: Order) -> String {
-    base64(&bytes_of(&SignedOrder::sign(&OrderText { to, challenge, order }, authority)))
+    base64(&SignedOrder::sign(&OrderText { to, challenge, order }, authority).to_bytes())
 }
 
 /// An approval as it travels.
 pub(crate) fn base64_of_approval(approval: &Approval) -> String {
-    base64(&bytes_of(approval))
+    base64(&approval.to_bytes())
 }
 
 /// Bytes in base64, as the API takes them.
@@ -51,22 +51,17 @@ fn checked(session: &Session, answer: &ChallengeAnswer, to: &BoxName) -> Result<
     answer.challenge.parse().map_err(|err| Failure::because("the box's challenge is none", err))
 }
 
-/// The bytes in which it travels.
-fn bytes_of(value: &impl serde::Serialize) -> Vec<u8> {
-    postcard::to_allocvec(value).expect("whatever travels has a fixed form")
-}
-
 /// The order in a request, whoever signed it: for tests.
 #[cfg(test)]
 pub(crate) fn order_in(body: &[u8]) -> SignedOrder {
     let request: OrderRequest = serde_json::from_slice(body).unwrap();
-    postcard::from_bytes(&STANDARD.decode(request.order).unwrap()).unwrap()
+    SignedOrder::from_bytes(&STANDARD.decode(request.order).unwrap()).unwrap()
 }
 
 /// The approval in a request: for tests.
 #[cfg(test)]
 pub(crate) fn approval_in(request: &holdfast_api::ApprovalRequest) -> Approval {
-    postcard::from_bytes(&STANDARD.decode(&request.approval).unwrap()).unwrap()
+    Approval::from_bytes(&STANDARD.decode(&request.approval).unwrap()).unwrap()
 }
 
 #[cfg(test)]

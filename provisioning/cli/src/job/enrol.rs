@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use holdfast_api::{EvidenceKind, PairingFinished, PairingOwn, RevocationList, RevocationRequest, Role};
+use holdfast_evidence::names::short_name;
 use holdfast_evidence::{Approval, Order};
 use holdfast_provisioning::authority::{Authority, AuthorityError};
 use holdfast_provisioning::certificate::{authority_id, parse_client, parse_serial, serial_text};
@@ -381,12 +382,6 @@ fn no_authority() -> Failure {
 
 fn opens_not(err: AuthorityError) -> Failure {
     Failure::because("the authority does not open", err)
-}
-
-/// `box-7f3a`, as the box's screen shows it.
-fn short_name(name: &BoxName) -> String {
-    let [one, two, ..] = name.0;
-    format!("box-{one:02x}{two:02x}")
 }
 
 /// By what boxes announce themselves.

@@ -157,7 +157,7 @@ impl Played {
     /// Checks the order as a vault does, and takes the certificates as a daemon does.
     fn own(&self, body: &Value, words: &str) -> Arc<ServerConfig> {
         let bytes = |field: &str| STANDARD.decode(body[field].as_str().unwrap()).unwrap();
-        let signed: SignedOrder = postcard::from_bytes(&bytes("order")).unwrap();
+        let signed: SignedOrder = SignedOrder::from_bytes(&bytes("order")).unwrap();
         let Order::Own { authority, firmware } = signed.unverified().unwrap().order else {
             panic!("not the order Own")
         };
