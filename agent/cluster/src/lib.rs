@@ -44,3 +44,6 @@ pub use keystore::{Keystore, KeystoreCost, KeystoreError};
 pub use lock::{LockError, LockedValidator, VerifiedLock};
 pub use network::{Network, Networks};
 pub use node_dir::{NodeDirError, read_keystores, write_node_dirs};
+
+/// What a cluster is made of and for, for those who know the encodings by this crate only.
+pub use holdfast_eth::{AddressError, NetworkFacts, ValidatorAddresses, networks::all as public_networks};

@@ -23,6 +23,11 @@ impl Failure {
         self.code.answered().is_some_and(|code| error == if code & FORMAT_ONE == 0 { code } else { code & ERROR })
     }
 
+    /// Whether the stack found bytes that are too long for their structure.
+    pub(crate) fn is_too_long(&self) -> bool {
+        self.code == TOO_LONG
+    }
+
     /// Whether the TPM refused a parameter of the command, and if so which: they count from 1.
     pub(crate) fn parameter(&self) -> Option<u32> {
         let code = self.code.answered()?;
@@ -65,16 +70,24 @@ pub(crate) fn odd_answer(operation: &'static str, what: &'static str) -> TpmErro
     TpmError::Refused { operation, err: what.into() }
 }
 
+/// `TSS2_ESYS_RC_BAD_SIZE`: more bytes than the structure holds.
+pub(crate) const TOO_LONG: Code = Code(0x7_0010);
 /// `TPM_RC_HANDLE`.
 pub(crate) const HANDLE: u32 = 0x08b;
+/// `TPM_RC_INTEGRITY`: a code does not fit what it is beside.
+pub(crate) const INTEGRITY: u32 = 0x09f;
 /// `TPM_RC_PCR_CHANGED`: a register was extended since the policy session looked at it.
 pub(crate) const PCR_CHANGED: u32 = 0x128;
+/// `TPM_RC_ECC_POINT`.
+pub(crate) const POINT: u32 = 0x0a7;
 /// `TPM_RC_POLICY`: what a policy command compares is not so.
 pub(crate) const POLICY: u32 = 0x126;
 /// `TPM_RC_POLICY_FAIL`: the session's policy is not the object's.
 pub(crate) const POLICY_FAIL: u32 = 0x09d;
 /// `TPM_RC_SIGNATURE`.
 pub(crate) const SIGNATURE: u32 = 0x09b;
+/// `TPM_RC_SIZE`.
+pub(crate) const SIZE: u32 = 0x095;
 /// `TPM_RC_VALUE`.
 pub(crate) const VALUE: u32 = 0x084;
 

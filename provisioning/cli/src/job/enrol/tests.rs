@@ -1,0 +1,207 @@
+//! Pairing over a real connection, and what is kept afterwards.
+
+use holdfast_provisioning::certificate::public_key;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::*;
+use crate::args::{Format, NewPassphraseArgs};
+use crate::ask::played;
+use crate::evidence::Tpm;
+use crate::exit::Exit;
+use crate::home::tests::{put_context, with_authority};
+use crate::plan::Boxes;
+use crate::terminal::Script;
+use crate::world::Reach as _;
+use crate::world::played::play;
+
+mod box_for_pairing;
+
+use box_for_pairing::{CODE, Tampering, serve};
+
+fn run(
+    answers: &[bool],
+    format: Format,
+    act: impl FnOnce(&mut World<'_>) -> Result<(), Failure>,
+) -> (String, Script, Result<(), Failure>) {
+    let mut script = Script { secrets: vec![CODE], ..Script::answering(answers) };
+    let (written, result) = play(Vec::new(), (Boxes::Selected, format), &mut script, act);
+    (written, script, result)
+}
+
+fn pair_job(address: &str) -> PairJob {
+    PairJob {
+        address: address.parse().unwrap(),
+        code_file: None,
+        name: Some("attic".to_owned()),
+        accept_emulated: false,
+        passphrase: NewPassphraseArgs { danger_no_passphrase: true, ..NewPassphraseArgs::default() },
+    }
+}
+
+fn empty_home() -> (TempDir, Home) {
+    let dir = tempfile::tempdir().unwrap();
+    let home = Home::at(dir.path().join("holdfast"));
+    (dir, home)
+}
+
+#[test]
+fn a_box_is_paired_over_one_connection_and_then_known() {
+    let (_dir, home) = empty_home();
+    let server = serve(Tampering::None, Tpm::Genuine);
+    let (written, script, result) = run(&[true], Format::Table, |world| pair(world, &home, &pair_job(&server.address)));
+    result.unwrap();
+    assert!(written.contains("attic is yours"), "{written}");
+    assert!(script.seen.iter().any(|line| line.contains("holdfast authority export")), "{:?}", script.seen);
+    let owned = server.owned.recv().unwrap();
+    let authority = home.authority_public().unwrap().unwrap();
+    assert_eq!(owned.authority, authority);
+    assert!(script.seen.iter().any(|line| line.contains(&owned.words)), "the box shows {}", owned.words);
+    let context = home.context("attic").unwrap();
+    assert_eq!((context.box_name, context.authority, context.seen.tier.as_str()), (server.box_name, authority, "A"));
+    assert_eq!(home.names(&Boxes::Selected).unwrap(), ["attic"]);
+}
+
+#[test]
+fn a_paired_box_answers_who_shows_its_certificate() {
+    let (_dir, home) = empty_home();
+    let server = serve(Tampering::None, Tpm::Genuine);
+    run(&[true], Format::Table, |world| pair(world, &home, &pair_job(&server.address))).2.unwrap();
+    let mut session = home.session("attic").unwrap();
+    let version: holdfast_api::Version = session.get("/v1/version").unwrap();
+    assert_eq!(version.board, "x86-64-uefi");
+    let other = serve(Tampering::None, Tpm::Genuine);
+    let mut contexts = home.contexts().unwrap();
+    let mut context = contexts.get("attic").unwrap().clone();
+    context.address = other.address.parse().unwrap();
+    contexts.put(context).unwrap();
+    home.save(&contexts).unwrap();
+    let failure = home.session("attic").unwrap().get::<Value>("/v1/version").unwrap_err();
+    assert_eq!(failure.exit(), Exit::NotPaired, "{failure}");
+}
+
+#[test]
+fn nothing_is_owned_when_a_step_of_the_pairing_is_wrong() {
+    for (tampering, tpm, answers, expected) in [
+        (Tampering::OtherCode, Tpm::Genuine, &[][..], "tries are left"),
+        (Tampering::None, Tpm::Genuine, &[false], "the words differ"),
+        (Tampering::NeverOwned, Tpm::Genuine, &[true], "the vault refused the order"),
+        (Tampering::Evidence, Tpm::Genuine, &[true], "the evidence does not verify"),
+        (Tampering::None, Tpm::Emulated, &[true], "--danger-accept-emulated-tpm"),
+    ] {
+        let (_dir, home) = empty_home();
+        let server = serve(tampering, tpm);
+        let (_, _, result) = run(answers, Format::Table, |world| pair(world, &home, &pair_job(&server.address)));
+        let told = result.unwrap_err().told();
+        assert!(told.contains(expected), "{told}");
+        assert!(server.owned.try_recv().is_err());
+        assert!(home.contexts().unwrap().all().is_empty());
+        let made = home.authority_public().unwrap().is_some();
+        assert_eq!(made, tampering == Tampering::NeverOwned, "an authority is made for a box that will be owned");
+    }
+}
+
+#[test]
+fn a_box_that_is_not_there_has_its_exit_code() {
+    let (_dir, home) = empty_home();
+    // A port that was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_, _, result) = run(&[], Format::Table, |world| pair(world, &home, &pair_job(&port.to_string())));
+    assert_eq!(result.unwrap_err().exit(), Exit::Unreachable);
+    let (_, _, result) = run(&[], Format::Table, |world| {
+        let code_file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(code_file.path(), "7KQ4-M2XD-0\n").unwrap();
+        pair(world, &home, &PairJob { code_file: Some(code_file.path().to_owned()), ..pair_job(&port.to_string()) })
+    });
+    assert!(result.unwrap_err().told().starts_with("the code is not one: "));
+}
+
+#[test]
+fn contexts_are_listed_chosen_and_forgotten() {
+    let (dir, home, authority) = with_authority();
+    for (name, address) in [("attic", "box-7f3a.local"), ("cellar", "192.168.1.57:8443")] {
+        put_context(&home, &authority, name, address);
+    }
+    let act = |command: ContextCommand, answers: &[bool]| {
+        let (written, _, result) = run(answers, Format::Table, |world| context(world, &home, &command));
+        result.map(|()| written)
+    };
+    act(ContextCommand::Use { name: "attic".into() }, &[]).unwrap();
+    let list = act(ContextCommand::List, &[]).unwrap().replace(&authority.id(), "0a1b2c3d");
+    insta::assert_snapshot!(list);
+    assert!(act(ContextCommand::Show { name: None }, &[]).unwrap().starts_with("name       attic\n"));
+    let failure = act(ContextCommand::Use { name: "loft".into() }, &[]).unwrap_err();
+    assert_eq!(failure.exit(), Exit::NotPaired);
+    assert_eq!(act(ContextCommand::Remove { name: "attic".into() }, &[false]).unwrap_err().exit(), Exit::Refused);
+    act(ContextCommand::Remove { name: "attic".into() }, &[true]).unwrap();
+    assert_eq!(home.names(&Boxes::All).unwrap(), ["cellar"]);
+    assert_eq!(home.names(&Boxes::Selected).unwrap_err().exit(), Exit::NotPaired);
+    assert_eq!(std::fs::read_dir(dir.path().join("holdfast/clients")).unwrap().count(), 2);
+}
+
+#[test]
+fn an_export_brings_the_authority_to_another_machine() {
+    let (dir, home) = empty_home();
+    let args = NewPassphraseArgs::default();
+    let mut script = Script { secrets: vec!["correct horse"; 2], ..Script::answering(&[]) };
+    let (made, _) = home.authority_or_new(&args, &mut script).unwrap();
+    let file = dir.path().join("authority.pem");
+    let passphrase = dir.path().join("passphrase");
+    std::fs::write(&passphrase, "correct horse\n").unwrap();
+    let args = PassphraseArgs { passphrase_file: Some(passphrase) };
+    let export = || AuthorityJob::Export { file: file.clone(), passphrase: args.clone() };
+    run(&[], Format::Table, |world| super::authority(world, &home, export())).2.unwrap();
+    let again = run(&[], Format::Table, |world| super::authority(world, &home, export())).2;
+    assert!(matches!(again, Err(Failure::Write { .. })), "an export was overwritten");
+    let (_dir, elsewhere) = empty_home();
+    let import =
+        AuthorityJob::Import { file, passphrase: NewPassphraseArgs { known: args, danger_no_passphrase: false } };
+    run(&[], Format::Table, |world| super::authority(world, &elsewhere, import)).2.unwrap();
+    assert_eq!(elsewhere.authority_public().unwrap(), Some(made.public()));
+    let (written, _, _) = run(&[], Format::Json, |world| super::authority(world, &elsewhere, AuthorityJob::Show));
+    assert_eq!(serde_json::from_str::<Value>(&written).unwrap()["id"], made.id());
+}
+
+#[test]
+fn a_second_person_gets_a_certificate_with_a_role() {
+    let (dir, home, authority) = with_authority();
+    let issue = |csr: Option<&str>, out: &Path| AuthorityJob::Issue {
+        name: "bob".into(),
+        role: Role::Reader,
+        csr: csr.map(|name| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name)),
+        out: out.to_owned(),
+        passphrase: PassphraseArgs::default(),
+    };
+    for csr in [None, Some("bob.csr")] {
+        let out = dir.path().join(format!("bob-{}", csr.is_some()));
+        let (written, _, result) = run(&[], Format::Table, |world| super::authority(world, &home, issue(csr, &out)));
+        result.unwrap();
+        let certificate = std::fs::read(out.join("client.der")).unwrap();
+        let who = parse_client(&certificate).unwrap();
+        assert_eq!((who.name.as_str(), who.role), ("bob", Role::Reader));
+        assert!(written.contains(&who.serial_text()), "{written}");
+        assert_eq!(std::fs::read(out.join("authority.der")).unwrap(), authority.certificate().to_vec());
+        let key = out.join("client.key");
+        assert_eq!(key.exists(), csr.is_none());
+        if csr.is_none() {
+            let key = TlsKey::from_pem(&std::fs::read_to_string(key).unwrap()).unwrap();
+            assert_eq!(key.public(), public_key(&certificate).unwrap());
+        }
+    }
+}
+
+#[test]
+fn a_serial_number_is_revoked_on_a_box() {
+    let list =
+        serde_json::json!({"revocations": [{"serial": "0x5f0c3a", "at": "2026-11-27T11:40:17.000Z", "by": "owner"}]});
+    let (session, asked) = played::session(vec![("/v1/certificates/revocations", list)]);
+    let mut script = Script::answering(&[]);
+    let (written, result) =
+        play(vec![session], (Boxes::Selected, Format::Table), &mut script, |world| revoke(world, "005f0c3a"));
+    result.unwrap();
+    assert!(written.contains("box-7f3a  0x5f0c3a"), "{written}");
+    let body = asked.lock().unwrap()[0].body.clone().unwrap();
+    assert_eq!(body, br#"{"serial":"0x5f0c3a"}"#);
+    let (_, _, result) = run(&[], Format::Table, |world| revoke(world, "xyz"));
+    assert_eq!(result.unwrap_err().exit(), Exit::Usage);
+}
