@@ -1,4 +1,4 @@
-//! What a box says about itself, as its TPM signed it. How much of that is proved, [`verify`](crate::verify) says.
+//! What a box says about itself, as its TPM signed it. How much of that is proved, [`verifier`](crate::verifier) says.
 
 use std::fmt;
 

@@ -4,7 +4,7 @@
 //! Pure: no clock, no I/O, no TPM, and randomness is passed in. So an approval is made offline, and an order is checked
 //! alike by the command that makes it and by the vault that carries it out.
 //!
-//! The feature `verifier` adds what reads certificates and evidence of others ([`verify`]). The vault is built without it.
+//! The feature `verifier` adds what reads certificates and evidence of others ([`verifier`]). The vault is built without it.
 
 #![forbid(unsafe_code)]
 
@@ -27,7 +27,7 @@ mod statement;
 #[cfg(feature = "verifier")]
 mod vendor;
 #[cfg(feature = "verifier")]
-pub mod verify;
+pub mod verifier;
 
 pub use approval::{Approval, ApprovalError};
 pub use codec::{BytesError, EVIDENCE_LEN_MAX};
@@ -45,3 +45,5 @@ pub use order::{
 };
 #[cfg(feature = "verifier")]
 pub use vendor::{Emulated, Model, Unproven, UnusableRoot, VendorRoots};
+#[cfg(feature = "verifier")]
+pub use verifier::EvidenceError;

@@ -50,14 +50,9 @@ pub(crate) fn activate(
     connection.esys.policy_endorsement(&session, &policy)?;
     let opened =
         connection.esys.activate_credential([*attestation, *endorsement], [&session, &policy], id_object, secret);
+    // What it was given makes no sense to this TPM; all else is the TPM's own trouble.
     opened.map_err(|failure| {
-        let refused = [failure::INTEGRITY, failure::POINT, failure::SIZE, failure::VALUE];
-        // What it was given has no sense for this TPM; all else is the TPM's own trouble.
-        if refused.iter().any(|code| failure.is(*code)) || failure.is_too_long() {
-            TpmError::NotOurs
-        } else {
-            failure.into()
-        }
+        if failure.parameter().is_some() || failure.is_too_long() { TpmError::NotOurs } else { failure.into() }
     })
 }
 

@@ -74,20 +74,14 @@ pub(crate) fn odd_answer(operation: &'static str, what: &'static str) -> TpmErro
 pub(crate) const TOO_LONG: Code = Code(0x7_0010);
 /// `TPM_RC_HANDLE`.
 pub(crate) const HANDLE: u32 = 0x08b;
-/// `TPM_RC_INTEGRITY`: a code does not fit what it is beside.
-pub(crate) const INTEGRITY: u32 = 0x09f;
 /// `TPM_RC_PCR_CHANGED`: a register was extended since the policy session looked at it.
 pub(crate) const PCR_CHANGED: u32 = 0x128;
-/// `TPM_RC_ECC_POINT`.
-pub(crate) const POINT: u32 = 0x0a7;
 /// `TPM_RC_POLICY`: what a policy command compares is not so.
 pub(crate) const POLICY: u32 = 0x126;
 /// `TPM_RC_POLICY_FAIL`: the session's policy is not the object's.
 pub(crate) const POLICY_FAIL: u32 = 0x09d;
 /// `TPM_RC_SIGNATURE`.
 pub(crate) const SIGNATURE: u32 = 0x09b;
-/// `TPM_RC_SIZE`.
-pub(crate) const SIZE: u32 = 0x095;
 /// `TPM_RC_VALUE`.
 pub(crate) const VALUE: u32 = 0x084;
 

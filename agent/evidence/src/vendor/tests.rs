@@ -183,6 +183,31 @@ fn an_intermediate_is_believed_only_below_a_root() {
     assert!(judged(&with(Maker(1).root(), Maker(2).root()), &certificate, NOW).is_err());
 }
 
+/// As makers write them, RSA throughout: what swtpm's tools made of a key, with the chain to their root.
+#[test]
+fn a_chain_of_a_maker_s_tools_holds_and_no_byte_of_it_can_be_another() {
+    let [ek, issuer, root] = ["ek", "issuer", "root"].map(|name| {
+        let path = format!("{}/../../tests/vectors/tpm-certificates/{name}.der", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read(path).unwrap()
+    });
+    let now = NOW.plus(30 * 24 * 60 * 60 * 1_000);
+    let holds = |roots: &[&Vec<u8>], intermediates: &[&Vec<u8>], ek: &[u8]| {
+        let listed = |certificates: &[&Vec<u8>]| certificates.iter().map(|one| (*one).clone()).collect();
+        let vendors = VendorRoots::new(listed(roots), listed(intermediates)).unwrap();
+        vendors.check_chain(&CertificateDer::from(ek), now).is_ok()
+    };
+    assert!(holds(&[&root], &[&issuer], &ek) && holds(&[&issuer], &[], &ek));
+    assert!(!holds(&[&root], &[], &ek) && !holds(&[], &[&issuer, &root], &ek));
+    for at in 0..ek.len() {
+        let mut changed = ek.clone();
+        changed[at] ^= 1;
+        assert!(!holds(&[&issuer], &[], &changed), "byte {at}");
+    }
+    let (stored, model) = Model::read(&ek).unwrap();
+    assert_eq!((stored.len(), model.to_string().as_str()), (ek.len(), "IBM swtpm"));
+    assert!(model.emulator().is_some());
+}
+
 #[test]
 fn what_no_maker_vouches_for_is_unproven_and_says_why() {
     let certificate = Maker(1).certificate(&key(), INFINEON);

@@ -1,6 +1,6 @@
 //! What a vault proves about itself, as whoever verifies it sees it.
 
-use holdfast_evidence::verify::{Expected, ImageVerdict, KnownImage, KnownReleases, TpmVerdict, Verified, verify};
+use holdfast_evidence::verifier::{Expected, ImageVerdict, KnownImage, KnownReleases, TpmVerdict, Verified, verify};
 use holdfast_evidence::{
     Custody, Emulated, Evidence, EvidenceKind, HeldShares, Order, Origin, Tier, Unproven, VendorRoots,
 };
