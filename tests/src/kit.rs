@@ -3,12 +3,14 @@
 
 mod chain_reader;
 mod cluster;
+mod desk;
 mod node_box;
 mod place;
 mod votes;
 
 pub use chain_reader::{ChainReader, Inclusion, Missed};
 pub use cluster::{Cluster, ClusterOptions};
+pub use desk::{Desk, Said, screen};
 pub use node_box::{Figures, Handover, NodeBox};
 pub use place::{Lab, Place, Process};
 pub use votes::{HistoryRow, Votes, history};

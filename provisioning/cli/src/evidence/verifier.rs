@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use holdfast_api::EvidenceKind as Asked;
 use holdfast_evidence::areas::name as name_of_key;
-use holdfast_evidence::verify::{Expected, ImageVerdict, TpmVerdict, Verified, verify};
+use holdfast_evidence::verifier::{Expected, ImageVerdict, TpmVerdict, Verified, verify};
 use holdfast_evidence::{Custody, Evidence, EvidenceKind, Unproven, VendorRoots};
 use holdfast_provisioning::context::SeenAtPairing;
 use holdfast_types::{Millis, Root};
