@@ -13,7 +13,7 @@ use rustls_pki_types::CertificateDer;
 
 pub use issue::{CLIENT_VALID_MS, issue_box, issue_client};
 pub(crate) use issue::{authority_certificate, self_signed_leaf};
-pub use names::{authority_id, box_common_name, key_id};
+pub use names::authority_id;
 pub use read::{Validity, box_identity, parse_client, public_key, validity, wants_renewal};
 
 /// Whose certificate a client showed.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use holdfast_api::Role;
 use holdfast_evidence::SigningKey;
+use holdfast_evidence::names::{common_name, key_id};
 use holdfast_types::{BoxName, Millis, P256Public};
 use p256::ecdsa::Signature;
 use rand_core::CryptoRngCore;
@@ -17,7 +18,7 @@ use rustls_pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 
 use super::CertificateError;
-use super::names::{authority_id, box_common_name, key_id, point};
+use super::names::{authority_id, point};
 
 /// The certificate of an authority with this key. It is the same each time.
 pub(crate) fn authority_certificate(key: &Arc<SigningKey>) -> Result<CertificateDer<'static>, CertificateError> {
@@ -65,7 +66,7 @@ pub fn issue_box(
     let key = Key::new(key)?;
     let mut serial = [0; SERIAL_LEN];
     rng.fill_bytes(&mut serial);
-    let mut parameters = parameters(&box_common_name(name), &key, &serial);
+    let mut parameters = parameters(&common_name(name), &key, &serial);
     set_validity(&mut parameters, Millis(0), now.plus(BOX_VALID_MS))?;
     // It signs leaves and nothing that signs on.
     parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));

@@ -1,6 +1,6 @@
-//! How authorities, boxes and keys are named in certificates.
+//! How authorities are named in certificates; boxes and keys have their names from `holdfast-evidence`, as the vault has.
 
-use holdfast_types::{BoxName, P256Public};
+use holdfast_types::P256Public;
 use p256::elliptic_curve::sec1::ToEncodedPoint;
 use sha2::{Digest, Sha256};
 
@@ -8,20 +8,6 @@ use sha2::{Digest, Sha256};
 #[must_use]
 pub fn authority_id(key: &P256Public) -> String {
     hex::encode(&Sha256::digest(key.0)[..SHORT_LEN])
-}
-
-/// By what a box's certificates name it. The vault writes the same name into the leaf.
-#[must_use]
-pub fn box_common_name(name: &BoxName) -> String {
-    format!("holdfast box {}", hex::encode(&name.0[..SHORT_LEN]))
-}
-
-/// The identifier of a key in certificates: the first 160 bits of SHA-256 over the uncompressed point (RFC 7093, method 1).
-/// `None` when the bytes are no key.
-#[must_use]
-pub fn key_id(key: &P256Public) -> Option<[u8; 20]> {
-    let hash = Sha256::digest(point(key)?);
-    Some(hash[..20].try_into().expect("a hash has 32 bytes"))
 }
 
 /// The uncompressed point: certificates for TLS take no other form.

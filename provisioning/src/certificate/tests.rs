@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use holdfast_api::Role;
 use holdfast_evidence::SigningKey;
+use holdfast_evidence::names::key_id;
 use holdfast_types::BoxName;
 use proptest::prelude::*;
 use rand::SeedableRng;

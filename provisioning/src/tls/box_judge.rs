@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use holdfast_evidence::names::common_name;
 use holdfast_types::{BoxName, Millis, P256Public};
 use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::{CertificateError as TlsRefusal, Error};
@@ -14,7 +15,7 @@ use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
 use super::TlsError;
 use super::signature::{CHAIN_ALGORITHMS, our_signatures};
-use crate::certificate::{self, BoxIdentity, Validity, box_common_name};
+use crate::certificate::{self, BoxIdentity, Validity};
 
 /// Judges a box.
 pub struct BoxJudge {
@@ -102,7 +103,7 @@ impl BoxJudge {
 
 impl Expected {
     fn is(&self, identity: &BoxIdentity) -> bool {
-        self.name.is_none_or(|name| box_common_name(&name) == identity.common_name)
+        self.name.is_none_or(|name| common_name(&name) == identity.common_name)
             && self.key.is_none_or(|key| key == identity.key)
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use holdfast_api::{Problem, ProblemId};
+use holdfast_evidence::names::{common_name, key_id};
 use holdfast_provisioning::authority::Authority;
-use holdfast_provisioning::certificate::{box_common_name, key_id};
 use holdfast_provisioning::client::Target;
 use holdfast_provisioning::pake::Binding;
 use holdfast_provisioning::tls::{self, TlsKey};
@@ -134,7 +134,7 @@ impl BoxKeys {
         change: impl FnOnce(&mut CertificateParams),
     ) -> CertificateDer<'static> {
         let mut leaf = CertificateParams::new(vec!["box-7f7f.local".to_owned()]).unwrap();
-        leaf.distinguished_name.push(DnType::CommonName, box_common_name(&BOX_NAME));
+        leaf.distinguished_name.push(DnType::CommonName, common_name(&BOX_NAME));
         leaf.not_before = moment(from);
         leaf.not_after = moment(until);
         leaf.is_ca = IsCa::ExplicitNoCa;
@@ -150,7 +150,7 @@ impl BoxKeys {
     fn issuer(&self) -> (rcgen::Certificate, KeyPair) {
         let mut parameters = CertificateParams::default();
         parameters.distinguished_name = rcgen::DistinguishedName::new();
-        parameters.distinguished_name.push(DnType::CommonName, box_common_name(&BOX_NAME));
+        parameters.distinguished_name.push(DnType::CommonName, common_name(&BOX_NAME));
         let id = key_id(&self.box_key.public()).unwrap();
         parameters.key_identifier_method = KeyIdMethod::PreSpecified(id.to_vec());
         let key = pair(&self.box_key);
