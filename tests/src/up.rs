@@ -130,6 +130,7 @@ impl Run {
             validators: args.validators.into(),
             slot_seconds: args.slot_seconds,
             link_delay: args.link_delay.clone(),
+            by_command: None,
             short_lease: None,
         };
         let mut cluster = Cluster::set_up(&options, |step| println!("· {step}"))?;

@@ -17,12 +17,17 @@ use rand::rngs::OsRng;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::by_command;
+use super::desk::Desk;
 use super::node_box::{Handover, NodeBox};
 use super::place::{Lab, Place};
 use crate::chain::{Chain, ChainOptions, genesis_in};
 
 /// The genesis fork version of the local chain, as `tests/chain/node.mjs` has it.
 const GENESIS_FORK: ForkVersion = ForkVersion([0x00, 0x48, 0x4f, 0x4c]);
+
+/// Its name here.
+const NETWORK_NAME: &str = "holdfast-local";
 
 /// Its chain ID, as the same file has it.
 const CHAIN_ID: u64 = 0x48_4f4c;
@@ -53,11 +58,13 @@ pub struct ClusterOptions {
     pub slot_seconds: u64,
     /// One-way delay between nodes, as `25ms`; puts each into a network namespace of its own.
     pub link_delay: Option<String>,
+    /// Where the operator's contexts lie, who then does everything with the command; nobody else has the boxes' authority.
+    pub by_command: Option<PathBuf>,
     /// The operator whose lease lasts one epoch only, so that a short run sees it renewed.
     pub short_lease: Option<u8>,
 }
 
-/// A cluster that is set up: every share sealed, no daemon started yet.
+/// A cluster that is set up: every share sealed. Daemons run when it was done by command.
 #[derive(Debug)]
 pub struct Cluster {
     /// The boxes, in the order of the operators.
@@ -111,24 +118,22 @@ impl Cluster {
 
         let mut boxes = Vec::new();
         for operator in 0..options.nodes {
-            told(&format!("sealing the shares of node {operator} in its TPM"));
             let place = places[usize::from(operator)].clone();
             let http_port = place.free_port(3620)?;
             let dir = options.dir.join(format!("node{operator}"));
             let mut node_box = NodeBox::new(operator, place, &dir, http_port)?;
             node_box.lease_epochs = (options.short_lease == Some(operator)).then_some(1);
             node_box.start_vault()?;
-            node_box.hand_over(&handover(&key_dir.join(format!("node{operator}")), &keys, &network, operator)?)?;
             boxes.push(node_box);
         }
-        let free = |port| boxes.iter().map(|node| node.place.free_port(port)).collect::<anyhow::Result<Vec<u16>>>();
-        let ports = Ports { peers: free(3610)?, api: free(4443)? };
-        let lock = holdfast_cluster::write_lock(keys.lock.lock());
-        for node in &boxes {
-            node.write_lock(&lock)?;
-            node.write_configuration(&configuration_of(node, &boxes, &ports, chain.url(), genesis_time_s)?)?;
+        let configurations = configurations(&boxes, chain.url(), genesis_time_s)?;
+        let papers = Papers { lock: holdfast_cluster::write_lock(keys.lock.lock()), keys: &keys, key_dir, network };
+        match &options.by_command {
+            Some(home) => papers.by_command(&mut boxes, &configurations, home, &mut told)?,
+            None => papers.hand_over(&mut boxes, &configurations, &mut told)?,
         }
-        Ok(Self { boxes, chain, spec: network.chain, keys, beacon_place, _lab: lab })
+        let spec = papers.network.chain;
+        Ok(Self { boxes, chain, spec, keys, beacon_place, _lab: lab })
     }
 
     /// Starts every daemon.
@@ -136,7 +141,7 @@ impl Cluster {
     /// # Errors
     /// When one cannot be started.
     pub fn start_daemons(&mut self) -> anyhow::Result<()> {
-        self.boxes.iter_mut().try_for_each(NodeBox::start_daemon)
+        self.boxes.iter_mut().filter(|node| node.daemon_pid().is_none()).try_for_each(NodeBox::start_daemon)
     }
 
     /// Says that everything that was started still runs.
@@ -189,7 +194,7 @@ fn make_keys(options: &ClusterOptions, genesis_time_s: u64) -> anyhow::Result<Cr
 }
 
 fn network(genesis_time_s: u64) -> Network {
-    Network { name: "holdfast-local".into(), chain_id: CHAIN_ID, genesis_fork_version: GENESIS_FORK, genesis_time_s }
+    Network { name: NETWORK_NAME.into(), chain_id: CHAIN_ID, genesis_fork_version: GENESIS_FORK, genesis_time_s }
 }
 
 /// What the box's operator hands over: the identity and the shares in a node's folder, decrypted here.
@@ -213,6 +218,75 @@ fn epoch_now(chain: &ChainSpec) -> Epoch {
     chain.epoch_of(chain.slot_at(crate::now()).unwrap_or_default())
 }
 
+/// What operators have before their boxes have anything.
+struct Papers<'a> {
+    lock: String,
+    keys: &'a CreatedCluster,
+    key_dir: PathBuf,
+    network: NetworkPins,
+}
+
+impl Papers<'_> {
+    /// Gives each vault what is its own by its socket, and each daemon its files.
+    fn hand_over(
+        &self,
+        boxes: &mut [NodeBox],
+        configurations: &[Configuration],
+        told: &mut impl FnMut(&str),
+    ) -> anyhow::Result<()> {
+        for (node, configuration) in boxes.iter_mut().zip(configurations) {
+            told(&format!("sealing the shares of node {} in its TPM", node.operator));
+            node.hand_over(&handover(&self.node_dir(node), self.keys, &self.network, node.operator)?)?;
+            node.write_lock(&self.lock)?;
+            node.write_configuration(configuration)?;
+        }
+        Ok(())
+    }
+
+    /// Starts each daemon as an image does, and leaves everything else to the command.
+    fn by_command(
+        &self,
+        boxes: &mut [NodeBox],
+        configurations: &[Configuration],
+        home: &Path,
+        told: &mut impl FnMut(&str),
+    ) -> anyhow::Result<()> {
+        let (lock, network) = (self.key_dir.join("cluster-lock.json"), self.key_dir.join("network.json"));
+        fs::write(&lock, &self.lock)?;
+        by_command::write_network(&network, NETWORK_NAME, CHAIN_ID, &self.network)?;
+        let desk = Desk::new(home, Place::here())?;
+        for (node, configuration) in boxes.iter_mut().zip(configurations) {
+            // An image listens at fixed ports of an address of its own; here the ports are what is free.
+            let only_ports = Configuration {
+                peers: PeerSettings { addresses: Vec::new(), ..configuration.peers.clone() },
+                api: configuration.api.clone(),
+                metrics: configuration.metrics.clone(),
+                ..Configuration::default()
+            };
+            node.write_configuration(&only_ports)?;
+            node.start_daemon()?;
+            let desk = desk.at(&node.place);
+            told(&format!("pairing box {} with the code on its screen", node.operator));
+            by_command::pair(node, &desk)?;
+            told(&format!("importing the cluster into box {}", node.operator));
+            let node_dir = &self.node_dir(node);
+            let papers = by_command::Papers { lock: &lock, node_dir, configuration, network: &network };
+            by_command::enrol(node, &desk, &papers)?;
+        }
+        Ok(())
+    }
+
+    fn node_dir(&self, node: &NodeBox) -> PathBuf {
+        self.key_dir.join(format!("node{}", node.operator))
+    }
+}
+
+fn configurations(boxes: &[NodeBox], beacon: &str, genesis_time: u64) -> anyhow::Result<Vec<Configuration>> {
+    let free = |port| boxes.iter().map(|node| node.place.free_port(port)).collect::<anyhow::Result<Vec<u16>>>();
+    let ports = Ports { peers: free(3610)?, api: free(4443)? };
+    boxes.iter().map(|node| configuration_of(node, boxes, &ports, beacon, genesis_time)).collect()
+}
+
 /// Where each box listens, by its operator.
 struct Ports {
     peers: Vec<u16>,
@@ -232,7 +306,7 @@ fn configuration_of(
     Ok(Configuration {
         nickname: format!("node {}", node.operator),
         network: Some(CustomNetwork {
-            name: "holdfast-local".to_owned(),
+            name: NETWORK_NAME.to_owned(),
             chain_id: CHAIN_ID,
             genesis_fork_version: GENESIS_FORK.to_string(),
             genesis_time,

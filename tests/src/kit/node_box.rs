@@ -204,6 +204,20 @@ impl NodeBox {
         Ok(self.authority.order(&mut self.vault()?, order)?)
     }
 
+    /// Where the box shows its screen.
+    #[must_use]
+    pub fn screen_socket(&self) -> PathBuf {
+        self.dir.join("screen.sock")
+    }
+
+    /// Where its API is reached.
+    ///
+    /// # Errors
+    /// When its configuration was not written yet.
+    pub fn api_address(&self) -> anyhow::Result<String> {
+        Ok(self.configuration()?.api.listen)
+    }
+
     /// The daemon's state folder.
     #[must_use]
     pub fn state_dir(&self) -> PathBuf {
@@ -243,6 +257,7 @@ impl NodeBox {
     pub fn start_daemon(&mut self) -> anyhow::Result<()> {
         let mut command = self.place.command(program("holdfastd")?);
         command.arg("--state").arg(self.state_dir()).arg("--vault").arg(self.socket()).args(["--board", BOARD]);
+        command.arg("--screen-socket").arg(self.screen_socket());
         self.daemon = Some(Process::start("holdfastd", command, &self.daemon_log())?);
         Ok(())
     }

@@ -91,6 +91,7 @@ impl Running {
             validators: 64,
             slot_seconds: SLOT_SECONDS,
             link_delay: None,
+            by_command: None,
             short_lease: Some(SHORT_LEASE),
         };
         let mut cluster = Cluster::set_up(&options, |step| println!("  · {step}"))?;
