@@ -128,7 +128,10 @@ fn a_credential_opens_in_the_box_that_it_is_for_only() {
     let ask = |vault: &mut Vault| vault.answer(Request::ActivateCredential(challenge.credential.clone()));
     assert!(matches!(ask(&mut other), Response::Rejected(Rejection::Credential)));
     match ask(&mut vault) {
-        Response::Activated(secret) => drop(proved.activated(&challenge, &secret).unwrap()),
+        Response::Activated(secret) => {
+            assert!(proved.clone().activated(&challenge, &[0; 32]).is_err(), "any answer is taken");
+            drop(proved.activated(&challenge, &secret).unwrap());
+        }
         answer => panic!("{answer:?}"),
     }
 }
