@@ -102,7 +102,6 @@ const NEVER_IN_VAULT: &[&str] = &[
     "prost",
     "quinn",
     "reqwest",
-    "ring",
     "rustls",
     "rustls-webpki",
     "socket2",
