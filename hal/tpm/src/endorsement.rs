@@ -84,7 +84,7 @@ fn certificate(connection: &Connection, index: u32) -> Result<Option<Vec<u8>>, T
             Ok(part) if !part.is_empty() => part,
             Ok(_) => return Err(odd_answer(READ, "the answer is empty")),
             // It was never written, or its maker keeps it to himself: then there is none for us.
-            Err(failure) if failure.code.answered().is_some() => return Ok(None),
+            Err(failure) if UNREADABLE.iter().any(|code| failure.is(*code)) => return Ok(None),
             Err(failure) => return Err(failure.into()),
         };
         bytes.extend_from_slice(&part);
@@ -97,6 +97,9 @@ const READ: &str = "read the endorsement certificate";
 /// TCG EK Credential Profile 2.5, 2.2.1.4.
 const CERTIFICATE_P256: u32 = 0x01c0_000a;
 const CERTIFICATE_RSA: u32 = 0x01c0_0002;
+/// `TPM_RC_AUTH_FAIL`, `TPM_RC_BAD_AUTH`, `TPM_RC_AUTH_UNAVAILABLE`, `TPM_RC_NV_LOCKED`, `TPM_RC_NV_AUTHORIZATION`,
+/// `TPM_RC_NV_UNINITIALIZED`. Whatever else is answered may pass.
+const UNREADABLE: [u32; 6] = [0x08e, 0x0a2, 0x12f, 0x148, 0x149, 0x14a];
 /// The longest in the field have about 1,600; what is longer is something else.
 const CERTIFICATE_LEN_MAX: u16 = 4_096;
 /// As much as every TPM gives at once (PC Client Platform TPM Profile, `TPM_PT_NV_BUFFER_MAX`).

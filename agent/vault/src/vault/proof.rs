@@ -6,7 +6,7 @@ use holdfast_evidence::{
     CertifiedCounter, Credential, Custody, Endorsement, Evidence, EvidenceBody, EvidenceKind, HeldShares, ImportSecret,
     Origin, QUOTED_REGISTERS,
 };
-use holdfast_hal::tpm::{EndorsementKey, PcrIndex, Statement, TpmError};
+use holdfast_hal::tpm::{EndorsementKey, PcrIndex, Quote, Statement, TpmError};
 use holdfast_types::P256Public;
 use holdfast_vault_client::Rejection;
 use rand_core::OsRng;
@@ -31,8 +31,7 @@ impl Vault {
         };
         let registers = QUOTED_REGISTERS.map(PcrIndex);
         let qualifying = body.qualifying(kind, nonce);
-        let values = self.tpm.read_pcrs(&registers).map_err(failed)?;
-        let quote = self.tpm.quote(&registers, &qualifying).map_err(failed)?;
+        let (values, quote) = self.quoted(&registers, &qualifying).map_err(failed)?;
         let counter = match self.tpm.certify_counter(LEASE_COUNTER, &qualifying) {
             Ok(Statement { message, signature }) => Some(CertifiedCounter { statement: message, signature }),
             Err(TpmError::CounterMissing(_) | TpmError::NotACounter(_)) => None,
@@ -52,6 +51,21 @@ impl Vault {
             counter,
             endorsement: Endorsement { public, certificate },
         })
+    }
+
+    /// The registers and a quote of them. They are extended while the boot goes on: then the values are not those of the
+    /// quote, and both are taken anew.
+    fn quoted(&mut self, registers: &[PcrIndex], qualifying: &[u8; 32]) -> Result<(Vec<[u8; 32]>, Quote), TpmError> {
+        let mut before = self.tpm.read_pcrs(registers)?;
+        for _ in 0..QUOTE_TRIES {
+            let quote = self.tpm.quote(registers, qualifying)?;
+            let after = self.tpm.read_pcrs(registers)?;
+            if after == before {
+                return Ok((before, quote));
+            }
+            before = after;
+        }
+        Err(TpmError::Refused { operation: "quote", err: "the registers change faster than they are read".into() })
     }
 
     /// What it holds, as far as that is known: not while something is sealed that does not open.
@@ -93,3 +107,6 @@ impl Vault {
 fn failed(error: TpmError) -> Rejection {
     Rejection::Tpm(in_full(&error))
 }
+
+/// As often as a policy is tried when registers change under it.
+const QUOTE_TRIES: usize = 10;

@@ -4,14 +4,15 @@ use holdfast_evidence::verifier::{Expected, ImageVerdict, KnownImage, KnownRelea
 use holdfast_evidence::{
     Custody, Emulated, Evidence, EvidenceKind, HeldShares, Order, Origin, Tier, Unproven, VendorRoots,
 };
-use holdfast_hal::tpm::{NvIndex, Tpm as _};
-use holdfast_hal_sim::SimTpm;
+use holdfast_hal::tpm::{NvIndex, PcrIndex, Tpm as _};
+use holdfast_hal_sim::{Operation, SimTpm};
 use holdfast_test_operator::Shares;
 use holdfast_types::{BoxName, Millis};
 use rand_core::OsRng;
 
 use super::*;
 use crate::sealed::counter::LEASE_COUNTER;
+use crate::sealed::tests::watched::Watched;
 use crate::state::StateFolder;
 use crate::testing::situations::Situation;
 use crate::tier::Machine;
@@ -110,7 +111,7 @@ fn the_image_is_held_against_the_releases_that_are_known() {
         verify(&evidence, &expected).unwrap().image
     };
     assert_eq!(image(&place), ImageVerdict::Released { board: "test".into(), level: 2 });
-    place.tpm.set_pcr(holdfast_hal::tpm::PcrIndex(12), [1; 32]);
+    place.tpm.set_pcr(PcrIndex(12), [1; 32]);
     assert_eq!(image(&place), ImageVerdict::Unknown);
 }
 
@@ -128,8 +129,34 @@ fn a_credential_opens_in_the_box_that_it_is_for_only() {
     let ask = |vault: &mut Vault| vault.answer(Request::ActivateCredential(challenge.credential.clone()));
     assert!(matches!(ask(&mut other), Response::Rejected(Rejection::Credential)));
     match ask(&mut vault) {
-        Response::Activated(secret) => drop(proved.activated(&challenge, &secret).unwrap()),
+        Response::Activated(secret) => {
+            assert!(proved.clone().activated(&challenge, &[0; 32]).is_err(), "any answer is taken");
+            drop(proved.activated(&challenge, &secret).unwrap());
+        }
         answer => panic!("{answer:?}"),
+    }
+}
+
+#[test]
+fn registers_that_change_at_a_quote_are_read_and_quoted_anew() {
+    for (changes, told) in [(1, true), (3, true), (1_000, false)] {
+        let place = TestBox::new();
+        let mut left = changes;
+        let tpm = Watched::new(&place.tpm, move |operation, tpm: &SimTpm| {
+            if operation == Operation::Quote && left > 0 {
+                left -= 1;
+                tpm.set_pcr(PcrIndex(11), [left as u8; 32]);
+            }
+            None
+        });
+        let disk = Box::new(StateFolder::open(&place.state()).unwrap());
+        let mut vault = place.start_on(disk, Box::new(tpm));
+        if told {
+            assert_eq!(verified(&mut vault, EvidenceKind::Boot).register(11), Some([0; 32]));
+        } else {
+            let answer = vault.answer(Request::Evidence { kind: EvidenceKind::Boot, nonce: NONCE });
+            assert!(matches!(answer, Response::Rejected(Rejection::Tpm(_))), "{answer:?}");
+        }
     }
 }
 
