@@ -23,6 +23,8 @@ pub struct Keeper {
 struct State {
     now: Configuration,
     unconfirmed: Option<Unconfirmed>,
+    /// Whether the file is another than this, and damaged.
+    damaged: bool,
 }
 
 /// A configuration was applied.
@@ -68,7 +70,7 @@ impl Keeper {
             // The clock may have been set back meanwhile: nobody waits longer than he would have.
             change.confirm_by.0 = change.confirm_by.0.min(confirm_by(now));
         }
-        let keeper = Self { folder, state: Mutex::new(State { now: configuration, unconfirmed }) };
+        let keeper = Self { folder, state: Mutex::new(State { now: configuration, unconfirmed, damaged: false }) };
         keeper.take_back_if_due(now)?;
         Ok(keeper)
     }
@@ -76,7 +78,14 @@ impl Keeper {
     /// With the defaults, in memory, while the file is damaged; the next change that is applied replaces the file.
     #[must_use]
     pub fn with_defaults(folder: Arc<Folder>) -> Self {
-        Self { folder, state: Mutex::new(State { now: Configuration::default(), unconfirmed: None }) }
+        let state = State { now: Configuration::default(), unconfirmed: None, damaged: true };
+        Self { folder, state: Mutex::new(state) }
+    }
+
+    /// Whether the file is damaged, and the defaults hold instead.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.state().damaged
     }
 
     /// The configuration that holds.
@@ -169,7 +178,7 @@ impl Keeper {
 
     /// Begins anew with the defaults, after the folder was told to forget.
     pub fn forget(&self) {
-        *self.state() = State { now: Configuration::default(), unconfirmed: None };
+        *self.state() = State { now: Configuration::default(), unconfirmed: None, damaged: false };
     }
 
     fn replace(
@@ -181,6 +190,7 @@ impl Keeper {
     ) -> Result<Vec<FieldChange>, FolderError> {
         let found = changes(&state.now, &after);
         self.folder.keep_configuration(&after)?;
+        state.damaged = false;
         let entry =
             ConfigurationEntry { etag: etag(&after), at: Timestamp(now), by: by.to_owned(), changes: found.clone() };
         state.now = after;

@@ -10,6 +10,7 @@ mod http;
 mod json;
 mod standing;
 mod status;
+mod trial;
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +27,7 @@ pub use discover::Network;
 use http::Node;
 pub use http::{ANSWER_LEN_MAX, CallError};
 use json::{AttestationDataJson, Data, Decimal, DutiesAnswer, SingleAttestationJson, ValidatorEntry};
+pub use trial::{TrialError, try_out};
 
 /// Questions under way at once: a slot needs a handful, and a node that never answers frees its place after its limit.
 pub const QUESTIONS_MAX: usize = 64;
