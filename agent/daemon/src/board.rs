@@ -26,7 +26,7 @@ const DUTIES_MAX: usize = 1_024;
 pub struct Board {
     state: Mutex<State>,
     events: Arc<Events>,
-    synchronised: Synchronised,
+    synchronised: Arc<Synchronised>,
 }
 
 #[derive(Debug)]
@@ -41,7 +41,7 @@ struct State {
 impl Board {
     /// A board of a box that starts.
     #[must_use]
-    pub fn new(events: Arc<Events>, synchronised: Synchronised) -> Self {
+    pub fn new(events: Arc<Events>, synchronised: Arc<Synchronised>) -> Self {
         let state = State {
             status: first_status(),
             vault: None,
@@ -58,12 +58,6 @@ impl Board {
         let clock_synchronised = self.synchronised.is();
         let status = self.state().status.clone();
         Status { now: Timestamp(clock::now()), clock_synchronised, ..status }
-    }
-
-    /// Whether the clock was synchronised since the start.
-    #[must_use]
-    pub fn clock_synchronised(&self) -> bool {
-        self.synchronised.is()
     }
 
     /// What the vault said last; `None` while it does not answer.

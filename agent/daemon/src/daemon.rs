@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use holdfast_api::Severity;
+use holdfast_api::{BeaconTested, Severity};
 use holdfast_hal_linux::Machine;
 
 use crate::board::Board;
 use crate::clock::{self, Synchronised};
 use crate::control::{Control, Privileged};
+use crate::edge::beacon::{TrialError, try_out};
 use crate::events::Events;
 use crate::folder::{Folder, FolderError};
 use crate::logs::Logs;
@@ -37,9 +38,11 @@ pub struct Daemon {
     /// The state folder.
     pub folder: Arc<Folder>,
     /// The configuration.
-    pub keeper: Keeper,
+    pub keeper: Arc<Keeper>,
     /// What is shown.
     pub board: Arc<Board>,
+    /// Whether the clock is right.
+    pub synchronised: Arc<Synchronised>,
     /// What happened.
     pub events: Arc<Events>,
     /// What is asked for.
@@ -65,7 +68,8 @@ impl Daemon {
         let folder = Arc::new(Folder::open(&options.state)?);
         let start = folder.count_start()?;
         let events = Arc::new(Events::new(start));
-        let board = Arc::new(Board::new(events.clone(), Synchronised::by(Machine::real())));
+        let synchronised = Arc::new(Synchronised::by(Machine::real()));
+        let board = Arc::new(Board::new(events.clone(), synchronised.clone()));
         let metrics = Arc::new(Metrics::new(holdfast_bls::path()));
         metrics.watch_vault(board.clone());
         let keeper = Keeper::open(folder.clone(), clock::now()).unwrap_or_else(|error| {
@@ -74,7 +78,8 @@ impl Daemon {
             Keeper::with_defaults(folder.clone())
         });
         Ok(Arc::new(Self {
-            keeper,
+            keeper: Arc::new(keeper),
+            synchronised,
             control: Control::new(start, events.clone(), options.privileged),
             folder,
             board,
@@ -85,6 +90,19 @@ impl Daemon {
             board_name: options.board,
             screen_socket: options.screen_socket,
         }))
+    }
+}
+
+impl Daemon {
+    /// Tries a beacon node out, against the network of the cluster that the box has.
+    ///
+    /// # Errors
+    /// Why it is of no use.
+    pub async fn try_beacon(&self, url: &str) -> Result<BeaconTested, TrialError> {
+        // Whether the lock holds is not asked here, only where it is.
+        let lock = self.folder.lock().ok().flatten().and_then(|file| holdfast_cluster::read_lock(&file).ok());
+        let expected = lock.map(|lock| lock.definition.fork_version);
+        try_out(url, expected, clock::now()).await
     }
 }
 
@@ -101,4 +119,4 @@ pub(crate) fn in_words(error: &dyn std::error::Error) -> String {
 }
 
 /// The configuration's file is not what was written there.
-const DAMAGED: &str = "configuration.damaged";
+pub(crate) const DAMAGED: &str = "configuration.damaged";

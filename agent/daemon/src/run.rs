@@ -23,7 +23,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use crate::board::ShownCluster;
 use crate::clock;
 use crate::control::Wish;
-use crate::daemon::{Daemon, in_words};
+use crate::daemon::{DAMAGED, Daemon, in_words};
 use crate::edge::beacon::{self, Network};
 use crate::edge::http::{self, Listener};
 use crate::edge::vault::{self, IMPORT, View};
@@ -255,7 +255,7 @@ impl Supervisor {
             Go::Leave
         } else {
             self.daemon.control.resumed();
-            Go::On
+            before
         }
     }
 
@@ -317,6 +317,9 @@ impl Supervisor {
     /// The settings; a condition when they cannot be right.
     fn settings(&self) -> Option<Settings> {
         let board = &self.daemon.board;
+        if !self.daemon.keeper.is_damaged() {
+            board.clear_condition(DAMAGED);
+        }
         match self.daemon.keeper.settings() {
             Ok(settings) => {
                 board.clear_condition(WRONG);

@@ -6,7 +6,7 @@ use super::*;
 
 /// A board of a machine that has no clock.
 pub(crate) fn board() -> Board {
-    Board::new(Arc::new(Events::new(1)), Synchronised::by(Machine::at("/nowhere")))
+    Board::new(Arc::new(Events::new(1)), Arc::new(Synchronised::by(Machine::at("/nowhere"))))
 }
 
 pub(crate) fn vault_status() -> VaultStatus {

@@ -64,3 +64,20 @@ impl Privileged for RecordReboot {
         std::fs::write(&self.0, "reboot\n").map_err(|err| PrivilegedError::Record { path: self.0.clone(), err })
     }
 }
+
+#[cfg(all(test, feature = "danger_record_reboot"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restart_is_recorded_or_names_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let recorder = RecordReboot(dir.path().join("reboot"));
+        recorder.can_reboot().unwrap();
+        assert!(!recorder.0.exists());
+        recorder.reboot().unwrap();
+        assert_eq!(std::fs::read_to_string(&recorder.0).unwrap(), "reboot\n");
+        let error = RecordReboot(dir.path().join("missing/reboot")).reboot().unwrap_err().to_string();
+        assert!(error.contains("missing/reboot"), "{error}");
+    }
+}

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use holdfast_api::{Configuration, ConfigurationEntry, ConfigurationHistory, FieldChange, Timestamp};
 use holdfast_types::Millis;
+use tokio::time::Instant;
 
 use super::{Settings, WrongField, changes, etag, risks_access};
 use crate::folder::{Folder, FolderError, Unconfirmed};
@@ -22,7 +23,17 @@ pub struct Keeper {
 #[derive(Debug)]
 struct State {
     now: Configuration,
-    unconfirmed: Option<Unconfirmed>,
+    unconfirmed: Option<Waiting>,
+    /// Whether the file is another than this, and damaged.
+    damaged: bool,
+}
+
+/// A change that waits to be confirmed. The clock may be set meanwhile, so that within one life of the daemon it is not the
+/// clock that says when the time is over.
+#[derive(Clone, Debug)]
+struct Waiting {
+    change: Unconfirmed,
+    due: Instant,
 }
 
 /// A configuration was applied.
@@ -63,12 +74,13 @@ impl Keeper {
     /// When the configuration cannot be read or understood; the file is left as it is.
     pub fn open(folder: Arc<Folder>, now: Millis) -> Result<Self, FolderError> {
         let configuration = folder.configuration()?;
-        let mut unconfirmed = folder.unconfirmed()?;
-        if let Some(change) = &mut unconfirmed {
+        let unconfirmed = folder.unconfirmed()?.map(|change| {
             // The clock may have been set back meanwhile: nobody waits longer than he would have.
-            change.confirm_by.0 = change.confirm_by.0.min(confirm_by(now));
-        }
-        let keeper = Self { folder, state: Mutex::new(State { now: configuration, unconfirmed }) };
+            let left = Duration::from_millis(change.confirm_by.0.since(now)).min(CONFIRM_WITHIN);
+            Waiting { change, due: Instant::now() + left }
+        });
+        let state = State { now: configuration, unconfirmed, damaged: false };
+        let keeper = Self { folder, state: Mutex::new(state) };
         keeper.take_back_if_due(now)?;
         Ok(keeper)
     }
@@ -76,7 +88,14 @@ impl Keeper {
     /// With the defaults, in memory, while the file is damaged; the next change that is applied replaces the file.
     #[must_use]
     pub fn with_defaults(folder: Arc<Folder>) -> Self {
-        Self { folder, state: Mutex::new(State { now: Configuration::default(), unconfirmed: None }) }
+        let state = State { now: Configuration::default(), unconfirmed: None, damaged: true };
+        Self { folder, state: Mutex::new(state) }
+    }
+
+    /// Whether the file is damaged, and the defaults hold instead.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.state().damaged
     }
 
     /// The configuration that holds.
@@ -104,7 +123,7 @@ impl Keeper {
     /// Until when the change that holds must be confirmed, if it must.
     #[must_use]
     pub fn confirm_by(&self) -> Option<Timestamp> {
-        self.state().unconfirmed.as_ref().map(|change| change.confirm_by)
+        self.state().unconfirmed.as_ref().map(|waiting| waiting.change.confirm_by)
     }
 
     /// Applies a configuration, if the one that holds has the tag `expected`.
@@ -118,24 +137,28 @@ impl Keeper {
             return Err(ApplyError::Stale);
         }
         let risky = risks_access(&state.now, &after);
-        match &state.unconfirmed {
-            Some(change) if risky => return Err(ApplyError::Unconfirmed { confirm_by: change.confirm_by }),
-            _ => {}
-        }
         let mut unconfirmed = state.unconfirmed.clone();
-        if risky {
-            unconfirmed = Some(Unconfirmed { before: state.now.clone(), confirm_by: Timestamp(confirm_by(now)) });
-            self.folder.keep_unconfirmed(unconfirmed.as_ref())?;
-        } else if let Some(change) = &mut unconfirmed {
-            // What is taken back later is where the API listens, and not this.
-            let listen = std::mem::take(&mut change.before.api.listen);
-            change.before = after.clone();
-            change.before.api.listen = listen;
-            self.folder.keep_unconfirmed(Some(change))?;
+        match &mut unconfirmed {
+            Some(Waiting { change, .. }) if risky => {
+                return Err(ApplyError::Unconfirmed { confirm_by: change.confirm_by });
+            }
+            None if risky => {
+                let change = Unconfirmed { before: state.now.clone(), confirm_by: confirm_by(now) };
+                self.folder.keep_unconfirmed(Some(&change))?;
+                unconfirmed = Some(Waiting { change, due: Instant::now() + CONFIRM_WITHIN });
+            }
+            Some(Waiting { change, .. }) => {
+                // What is taken back later is where the API listens, and not this.
+                let listen = std::mem::take(&mut change.before.api.listen);
+                change.before = after.clone();
+                change.before.api.listen = listen;
+                self.folder.keep_unconfirmed(Some(change))?;
+            }
+            None => {}
         }
         let found = self.replace(&mut state, after, by, now)?;
         state.unconfirmed = unconfirmed;
-        let confirm_by = state.unconfirmed.as_ref().map(|change| change.confirm_by);
+        let confirm_by = state.unconfirmed.as_ref().map(|waiting| waiting.change.confirm_by);
         Ok(Applied { changes: found, etag: etag(&state.now), confirm_by })
     }
 
@@ -145,23 +168,24 @@ impl Keeper {
     /// When that cannot be kept; it is taken back then.
     pub fn confirm(&self) -> Result<Option<Vec<FieldChange>>, FolderError> {
         let mut state = self.state();
-        let Some(change) = &state.unconfirmed else { return Ok(None) };
-        let found = changes(&change.before, &state.now);
+        let Some(waiting) = &state.unconfirmed else { return Ok(None) };
+        let found = changes(&waiting.change.before, &state.now);
         self.folder.keep_unconfirmed(None)?;
         state.unconfirmed = None;
         Ok(Some(found))
     }
 
-    /// Takes back a change that nobody confirmed in time. Whether it did: then the settings are others.
+    /// Takes back a change that nobody confirmed in time. Whether it did: then the settings are others. `now` is only told
+    /// in the history.
     ///
     /// # Errors
     /// When that cannot be kept; it is tried again next time.
     pub fn take_back_if_due(&self, now: Millis) -> Result<bool, FolderError> {
         let mut state = self.state();
-        let Some(change) = state.unconfirmed.clone().filter(|change| change.confirm_by.0 <= now) else {
+        let Some(waiting) = state.unconfirmed.clone().filter(|waiting| waiting.due <= Instant::now()) else {
             return Ok(false);
         };
-        self.replace(&mut state, change.before, BY_BOX, now)?;
+        self.replace(&mut state, waiting.change.before, BY_BOX, now)?;
         self.folder.keep_unconfirmed(None)?;
         state.unconfirmed = None;
         Ok(true)
@@ -169,7 +193,7 @@ impl Keeper {
 
     /// Begins anew with the defaults, after the folder was told to forget.
     pub fn forget(&self) {
-        *self.state() = State { now: Configuration::default(), unconfirmed: None };
+        *self.state() = State { now: Configuration::default(), unconfirmed: None, damaged: false };
     }
 
     fn replace(
@@ -181,6 +205,7 @@ impl Keeper {
     ) -> Result<Vec<FieldChange>, FolderError> {
         let found = changes(&state.now, &after);
         self.folder.keep_configuration(&after)?;
+        state.damaged = false;
         let entry =
             ConfigurationEntry { etag: etag(&after), at: Timestamp(now), by: by.to_owned(), changes: found.clone() };
         state.now = after;
@@ -201,8 +226,8 @@ impl Keeper {
     }
 }
 
-fn confirm_by(now: Millis) -> Millis {
-    now.plus(u64::try_from(CONFIRM_WITHIN.as_millis()).unwrap_or(u64::MAX))
+fn confirm_by(now: Millis) -> Timestamp {
+    Timestamp(now.plus(u64::try_from(CONFIRM_WITHIN.as_millis()).unwrap_or(u64::MAX)))
 }
 
 /// Enough to find out that the box is not where it was, and to come back by the way that it was told of.
@@ -213,10 +238,13 @@ const BY_BOX: &str = "box";
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::advance;
+
     use super::*;
 
     const START: Millis = Millis(1_795_779_617_000);
     const MINUTE_MS: u64 = 60_000;
+    const MINUTE: Duration = Duration::from_millis(MINUTE_MS);
 
     struct Bench {
         dir: tempfile::TempDir,
@@ -286,56 +314,67 @@ mod tests {
         assert_eq!(bench.keeper.history().unwrap().entries, []);
     }
 
-    #[test]
-    fn a_risky_change_that_nobody_confirms_is_taken_back() {
+    #[tokio::test(start_paused = true)]
+    async fn a_risky_change_that_nobody_confirms_is_taken_back() {
         let bench = Bench::new();
         let applied = bench.change(move_api).unwrap();
         assert_eq!(applied.confirm_by, Some(Timestamp(START.plus(5 * MINUTE_MS))));
-        assert!(!bench.keeper.take_back_if_due(START.plus(5 * MINUTE_MS - 1)).unwrap());
+        // Whatever the clock says.
+        assert!(!bench.keeper.take_back_if_due(START.plus(90 * MINUTE_MS)).unwrap());
+        advance(5 * MINUTE - Duration::from_millis(1)).await;
+        assert!(!bench.keeper.take_back_if_due(START).unwrap());
         assert_eq!(bench.listen(), "127.0.0.1:1");
-        assert!(bench.keeper.take_back_if_due(START.plus(5 * MINUTE_MS)).unwrap());
+        advance(Duration::from_millis(1)).await;
+        assert!(bench.keeper.take_back_if_due(START).unwrap());
         assert_eq!(bench.listen(), "0.0.0.0:4443");
         assert_eq!(bench.keeper.history().unwrap().entries[0].by, "box");
-        assert!(!bench.keeper.take_back_if_due(START.plus(9 * MINUTE_MS)).unwrap());
+        advance(9 * MINUTE).await;
+        assert!(!bench.keeper.take_back_if_due(START).unwrap());
     }
 
-    #[test]
-    fn it_is_taken_back_after_a_restart_too() {
+    #[tokio::test(start_paused = true)]
+    async fn it_is_taken_back_after_a_restart_too() {
         let mut bench = Bench::new();
         bench.change(move_api).unwrap();
         bench.restart(START.plus(MINUTE_MS));
         assert_eq!(bench.listen(), "127.0.0.1:1");
+        advance(4 * MINUTE).await;
+        assert!(bench.keeper.take_back_if_due(START).unwrap());
+        bench.change(move_api).unwrap();
         bench.restart(START.plus(6 * MINUTE_MS));
         assert_eq!(bench.listen(), "0.0.0.0:4443");
     }
 
-    #[test]
-    fn a_clock_that_was_set_back_does_not_keep_it_for_ever() {
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_was_set_back_does_not_keep_it_for_ever() {
         let mut bench = Bench::new();
         bench.change(move_api).unwrap();
-        let earlier = Millis(1_000_000);
-        bench.restart(earlier);
-        assert_eq!(bench.keeper.confirm_by(), Some(Timestamp(earlier.plus(5 * MINUTE_MS))));
+        bench.restart(Millis(1_000_000));
+        assert_eq!(bench.listen(), "127.0.0.1:1");
+        advance(5 * MINUTE).await;
+        assert!(bench.keeper.take_back_if_due(START).unwrap());
     }
 
-    #[test]
-    fn what_is_confirmed_stays() {
+    #[tokio::test(start_paused = true)]
+    async fn what_is_confirmed_stays() {
         let bench = Bench::new();
         assert_eq!(bench.keeper.confirm().unwrap(), None);
         bench.change(move_api).unwrap();
         assert_eq!(bench.keeper.confirm().unwrap().unwrap()[0].field, "/api/listen");
-        assert!(!bench.keeper.take_back_if_due(START.plus(9 * MINUTE_MS)).unwrap());
+        advance(9 * MINUTE).await;
+        assert!(!bench.keeper.take_back_if_due(START).unwrap());
         assert_eq!(bench.listen(), "127.0.0.1:1");
     }
 
-    #[test]
-    fn another_change_meanwhile_is_kept_when_the_risky_one_is_taken_back() {
+    #[tokio::test(start_paused = true)]
+    async fn another_change_meanwhile_is_kept_when_the_risky_one_is_taken_back() {
         let bench = Bench::new();
         bench.change(move_api).unwrap();
         bench.change(|after| after.nickname = "north".to_owned()).unwrap();
         let again = bench.change(|after| after.api.listen = "127.0.0.1:2".to_owned());
         assert!(matches!(again, Err(ApplyError::Unconfirmed { .. })));
-        assert!(bench.keeper.take_back_if_due(START.plus(5 * MINUTE_MS)).unwrap());
+        advance(5 * MINUTE).await;
+        assert!(bench.keeper.take_back_if_due(START).unwrap());
         let now = bench.keeper.configuration();
         assert_eq!((now.nickname.as_str(), now.api.listen.as_str()), ("north", "0.0.0.0:4443"));
     }

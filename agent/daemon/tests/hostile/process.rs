@@ -248,7 +248,7 @@ fn serve_vault(mut stream: UnixStream, answer: &dyn Fn(&Request) -> Option<Respo
 }
 
 /// What the vault of operator 0 answers.
-pub(super) fn open_vault(request: &Request) -> Option<Response> {
+fn open_vault(request: &Request) -> Option<Response> {
     let keys: Value = serde_json::from_slice(&fs::read(Path::new(VECTORS).join("keys.json")).unwrap()).unwrap();
     Some(match request {
         Request::IdentityKey => {

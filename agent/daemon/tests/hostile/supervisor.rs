@@ -11,6 +11,7 @@ use holdfast_types::{Millis, Mode};
 use holdfast_vault_client::{Closed, ClosedId, VaultStatus};
 use holdfastd::control::{NoHelper, Privileged, PrivilegedError};
 use holdfastd::daemon::{Daemon, Options};
+use holdfastd::edge::beacon::TrialError;
 use holdfastd::logs::Logs;
 use holdfastd::run;
 use holdfastd::settings::etag;
@@ -22,8 +23,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::HANGS;
-use super::fake_node::FakeNode;
-use super::process::{config, folder, open_vault, status, vault};
+use super::fake_node::{self, FakeNode, json_answer};
+use super::process::{config, folder, status, vault};
 
 /// A daemon with a beacon node that is good, a lock, and a vault that says what it is told.
 struct Bench {
@@ -49,18 +50,17 @@ impl Bench {
             let says = *now_says.lock().unwrap();
             status(asked, says)
         });
-        let daemon = Daemon::open(Options {
-            state: dir.path().to_owned(),
-            vault: dir.path().join("vault.sock"),
-            board: "test".to_owned(),
-            screen_socket: None,
-            privileged,
-            logs: Logs::default(),
-        });
-        let daemon = daemon.unwrap();
-        let (stop, stopped) = oneshot::channel();
-        let life = tokio::spawn(run::run(daemon.clone(), async { drop(stopped.await) }));
+        let (daemon, stop, life) = daemon(dir.path(), privileged);
         Self { daemon, says, peer_port, stop, life, dir, _node: node }
+    }
+
+    /// Starts the daemon anew on its folder, after something was done to that.
+    async fn restart_with(&mut self, change: impl FnOnce()) {
+        let (stop, _) = oneshot::channel();
+        std::mem::replace(&mut self.stop, stop).send(()).unwrap();
+        timeout(HANGS, &mut self.life).await.expect("it ends when it is told to").unwrap();
+        change();
+        (self.daemon, self.stop, self.life) = daemon(self.dir.path(), Box::new(NoHelper));
     }
 
     fn says(&self, says: fn(&mut VaultStatus)) {
@@ -104,6 +104,21 @@ impl Bench {
         timeout(HANGS, self.life).await.expect("it ends when it is told to").unwrap();
         assert!(is_free(self.peer_port).await, "its ports are given back");
     }
+}
+
+fn daemon(dir: &Path, privileged: Box<dyn Privileged>) -> (Arc<Daemon>, oneshot::Sender<()>, JoinHandle<()>) {
+    let daemon = Daemon::open(Options {
+        state: dir.to_owned(),
+        vault: dir.join("vault.sock"),
+        board: "test".to_owned(),
+        screen_socket: None,
+        privileged,
+        logs: Logs::default(),
+    });
+    let daemon = daemon.unwrap();
+    let (stop, stopped) = oneshot::channel();
+    let life = tokio::spawn(run::run(daemon.clone(), async { drop(stopped.await) }));
+    (daemon, stop, life)
 }
 
 async fn free_port() -> u16 {
@@ -241,21 +256,54 @@ async fn new_settings_are_followed_without_ending_the_process() {
 }
 
 #[tokio::test]
-async fn a_damaged_configuration_is_a_condition_and_can_be_replaced() {
-    let dir = folder(&json!({ "nickname": 7 }));
-    vault(dir.path(), open_vault);
-    let daemon = Daemon::open(Options {
-        state: dir.path().to_owned(),
-        vault: dir.path().join("vault.sock"),
-        board: "test".to_owned(),
-        screen_socket: None,
-        privileged: Box::new(NoHelper),
-        logs: Logs::default(),
+async fn a_damaged_configuration_is_a_condition_until_it_is_replaced() {
+    let mut bench = Bench::start(owned, Box::new(NoHelper)).await;
+    let path = bench.dir.path().join("configuration.json");
+    let good = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    bench.restart_with(|| fs::write(&path, "{\"nickname\": 7}").unwrap()).await;
+    let is_damaged = |status: &Status| status.conditions.iter().any(|one| one.id == "configuration.damaged");
+    bench.shows("that no beacon node is configured", |status| status.reason.contains("holdfast beacon add")).await;
+    let shown = bench.daemon.board.status();
+    assert!(is_damaged(&shown) && shown.conditions.iter().any(|one| one.summary.contains("configuration.json")));
+
+    let now = bench.daemon.keeper.configuration();
+    bench.daemon.keeper.apply(&etag(&now), good, "ada", Millis(1)).unwrap();
+    bench.daemon.control.reload();
+    bench.runs().await;
+    assert!(!is_damaged(&bench.daemon.board.status()));
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn events_go_on_after_a_restart_with_higher_numbers() {
+    let mut bench = Bench::start(nobodys, Box::new(NoHelper)).await;
+    bench.shows("how to pair", |status| status.reason.contains("pair")).await;
+    let last = *bench.daemon.events.newest().borrow();
+    bench.restart_with(|| {}).await;
+    bench.shows("how to pair", |status| status.reason.contains("pair")).await;
+    assert!(bench.daemon.events.since(last).iter().all(|event| event.id > last));
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_beacon_node_is_tried_out_against_the_network_of_the_cluster() {
+    let bench = Bench::start(owned, Box::new(NoHelper)).await;
+    let good =
+        FakeNode::good_but("node/version", |_| json_answer(&json!({ "data": { "version": "Make/v1\n" } }))).await;
+    let tested = bench.daemon.try_beacon(good.url().as_str()).await.unwrap();
+    assert_eq!((tested.version.as_str(), tested.genesis_fork_version.as_str()), ("Make/v1", "0x10000910"));
+
+    let other = FakeNode::start(|asked| match asked.path.as_str() {
+        "/eth/v1/node/version" => json_answer(&json!({ "data": { "version": "Make/v1" } })),
+        "/eth/v1/beacon/genesis" => json_answer(&json!({ "data": {
+            "genesis_time": "1", "genesis_fork_version": "0x00000000",
+            "genesis_validators_root": format!("0x{}", "00".repeat(32)),
+        }})),
+        _ => fake_node::good(asked),
     });
-    let daemon = daemon.unwrap();
-    let conditions = daemon.board.status().conditions;
-    assert!(conditions[0].id == "configuration.damaged" && conditions[0].summary.contains("configuration.json"));
-    let now = daemon.keeper.configuration();
-    daemon.keeper.apply(&etag(&now), now.clone(), "ada", Millis(1)).unwrap();
-    assert_eq!(holdfastd::folder::read_configuration(Path::new(dir.path())).unwrap(), now);
+    let refused = bench.daemon.try_beacon(other.await.url().as_str()).await.unwrap_err();
+    assert!(matches!(refused, TrialError::OtherNetwork { .. }), "{refused}");
+    let refused = bench.daemon.try_beacon("ftp://user:secret@192.0.2.1").await.unwrap_err().to_string();
+    assert!(refused.contains("http://") && !refused.contains("secret"), "{refused}");
+    bench.stop().await;
 }

@@ -27,7 +27,7 @@ pub use discover::Network;
 use http::Node;
 pub use http::{ANSWER_LEN_MAX, CallError};
 use json::{AttestationDataJson, Data, Decimal, DutiesAnswer, SingleAttestationJson, ValidatorEntry};
-pub use trial::{TrialError, try_node};
+pub use trial::{TrialError, try_out};
 
 /// Questions under way at once: a slot needs a handful, and a node that never answers frees its place after its limit.
 pub const QUESTIONS_MAX: usize = 64;

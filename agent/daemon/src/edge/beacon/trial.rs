@@ -1,65 +1,64 @@
-//! A beacon node on trial, before the configuration names it: what it is, and whether it follows the chain.
+//! One beacon node is tried out, for an operator who wants to know whether it is of use before he names it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use holdfast_api::BeaconTested;
 use holdfast_types::{ForkVersion, Millis};
 use reqwest::Url;
 use serde::Deserialize;
 
-use super::discover;
 use super::http::{CallError, Node};
 use super::json::{Data, Syncing};
-use super::{BeaconError, Timing};
+use super::{BeaconError, discover};
 
-/// Why a beacon node is not usable.
+/// Why a beacon node is of no use.
 #[derive(Debug, thiserror::Error)]
 pub enum TrialError {
-    /// What was given is no address of a beacon node.
-    #[error("{0} is not the URL of a beacon node: give one such as http://192.168.1.20:5052")]
-    Address(&'static str),
-    /// It does not answer as a beacon node does.
-    #[error("the beacon node cannot be used: check that it runs, and that this box may reach it")]
-    Call(#[from] CallError),
-    /// No HTTP client can be made for it.
+    /// The HTTP client cannot be made.
     #[error(transparent)]
     Client(#[from] BeaconError),
-    /// It follows another chain.
+    /// It does not answer as it should.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// It follows another network.
     #[error(
-        "the beacon node follows the network with fork version {found}, the cluster is on {wanted}: choose one of the cluster's network"
+        "the cluster is on the network with fork version {expected}, the beacon node follows {found}: name another"
     )]
     OtherNetwork {
-        /// The node's genesis fork version.
+        /// Where the cluster is.
+        expected: ForkVersion,
+        /// Where the node is.
         found: ForkVersion,
-        /// The lock's.
-        wanted: ForkVersion,
     },
+    /// The URL is none, or not of the web.
+    #[error("a beacon node's URL begins with http:// or https:// and has a host")]
+    Url,
 }
 
-/// Asks the node at `url` what it is. `wanted` is the network of the cluster, when there is one.
+/// Asks a node what it is; `expected` is the cluster's network, when there is a cluster.
 ///
 /// # Errors
-/// When it does not answer as a beacon node does, or is on another network.
-pub async fn try_node(url: &str, wanted: Option<ForkVersion>, now: Millis) -> Result<BeaconTested, TrialError> {
-    let url: Url = url.parse().map_err(|_| TrialError::Address("this"))?;
+/// Why it is of no use.
+pub async fn try_out(url: &str, expected: Option<ForkVersion>, now: Millis) -> Result<BeaconTested, TrialError> {
+    let url: Url = url.parse().map_err(|_| TrialError::Url)?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err(TrialError::Address("an address without http:// or https:// and a host"));
+        return Err(TrialError::Url);
     }
-    let limit = Timing::default().call;
-    let node = Node::new(url.clone(), limit).map_err(|err| BeaconError::Client { url, err })?;
-    let began = Instant::now();
-    let chain = discover::discover(&node).await?.chain;
-    let answer_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    if let Some(wanted) = wanted.filter(|wanted| *wanted != chain.genesis_fork_version) {
-        return Err(TrialError::OtherNetwork { found: chain.genesis_fork_version, wanted });
-    }
-    let syncing: Data<Syncing> = node.get("/eth/v1/node/syncing").await?;
+    let node = Node::new(url.clone(), LIMIT).map_err(|err| BeaconError::Client { url, err })?;
+    let asked = Instant::now();
     let version: Data<NodeVersion> = node.get("/eth/v1/node/version").await?;
+    let answer_ms = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let chain = discover::discover(&node).await?.chain;
+    let found = chain.genesis_fork_version;
+    if let Some(expected) = expected.filter(|expected| *expected != found) {
+        return Err(TrialError::OtherNetwork { expected, found });
+    }
+    let syncing = node.get::<Data<Syncing>>("/eth/v1/node/syncing").await?.data;
     Ok(BeaconTested {
         version: version.data.version.chars().filter(|one| !one.is_control()).take(VERSION_LEN_MAX).collect(),
-        genesis_fork_version: chain.genesis_fork_version.to_string(),
-        head_lag_slots: chain.slot_at(now).map(|_| syncing.data.sync_distance.0),
-        syncing: syncing.data.is_syncing || syncing.data.is_optimistic || syncing.data.el_offline,
+        genesis_fork_version: found.to_string(),
+        head_lag_slots: chain.slot_at(now).map(|_| syncing.sync_distance.0),
+        syncing: syncing.is_syncing || syncing.is_optimistic || syncing.el_offline,
         answer_ms,
     })
 }
@@ -69,5 +68,8 @@ struct NodeVersion {
     version: String,
 }
 
-/// Longer than what any node calls itself.
-const VERSION_LEN_MAX: usize = 128;
+/// The time limit of a call: as long as the node would have for a question of the duties.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// As much of what a node calls itself as is shown; real ones are shorter.
+const VERSION_LEN_MAX: usize = 100;
