@@ -192,7 +192,8 @@ impl fmt::Debug for Authority {
 /// The least passphrase: with scrypt in between, what remains is the operator's choice.
 pub const PASSPHRASE_LEN_MIN: usize = 8;
 
-/// 128 MiB and about half a second, for a file that may be copied and attacked at leisure.
+/// 128 MiB and about half a second, for a file that may be copied and attacked at leisure. OpenSSL's command refuses to spend
+/// more than 32 MiB, so it does not open such a file.
 const LOG_N: u8 = 17;
 const R: u32 = 8;
 const P: u32 = 1;

@@ -125,7 +125,8 @@ impl CodeDesk {
         Ok(Self { path, kept, live, number: 0, carries_tries: true })
     }
 
-    /// What to show now. Makes a code when there is none, or when the last has expired or is worn out.
+    /// What to show now. To be asked about every second while nobody owns the box, also without a screen: an expired
+    /// medium's verifier is erased here. Makes a code when there is none, or when the last has expired or is worn out.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -174,6 +175,10 @@ impl CodeDesk {
             return Err(DeskError::NoCode);
         }
         if self.expired(now) {
+            // Nobody may look at the screen, where a new code would take its place; it is not kept for that.
+            if self.kept.medium.is_some() && !self.exchanging(now) {
+                self.retire(0)?;
+            }
             return Err(DeskError::Expired);
         }
         if self.kept.tries_taken >= TRIES_MAX {

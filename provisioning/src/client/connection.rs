@@ -190,7 +190,7 @@ impl Answer {
 
 fn request(call: &Call, target: &Target) -> Result<Request<Full<Bytes>>, ClientError> {
     let mut builder = Request::builder().method(call.method.clone()).uri(&call.path);
-    builder = builder.header(header::HOST, target.to_string().split('%').next().unwrap_or(NAME));
+    builder = builder.header(header::HOST, target.for_http());
     for (name, value) in &call.headers {
         builder = builder.header(*name, value);
     }

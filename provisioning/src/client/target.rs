@@ -32,6 +32,12 @@ impl Target {
         self.port
     }
 
+    /// As the header `Host` names it: a zone means nothing to the other end.
+    pub(super) fn for_http(&self) -> String {
+        let host = self.host.split('%').next().unwrap_or_default();
+        if host.contains(':') { format!("[{host}]:{}", self.port) } else { format!("{host}:{}", self.port) }
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
@@ -110,6 +116,7 @@ mod tests {
             let target: Target = text.parse().unwrap();
             assert_eq!(target.to_string(), shown);
             assert_eq!(shown.parse::<Target>().unwrap(), target);
+            assert_eq!(target.for_http(), shown.replace("%eth0", ""));
         }
     }
 

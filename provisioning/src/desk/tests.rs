@@ -175,6 +175,15 @@ fn a_mediums_code_wears_out_and_expires_over_restarts() {
 }
 
 #[test]
+fn a_mediums_expired_verifier_is_erased_without_a_screen_too() {
+    let mut script = Script::new();
+    script.desk.take_medium(&medium()).unwrap();
+    let script = script.tries(4).after(MEDIUM_VALID_MS).refuses(EXPIRED);
+    let text = fs::read_to_string(script.path()).unwrap();
+    assert!(text.starts_with(r#"{"triesTaken":0,"medium":null,"spent":[""#), "{text}");
+}
+
+#[test]
 fn the_key_on_the_screen_makes_a_new_code() {
     let mut script = Script::new().shows(5).tries(4);
     let first = script.show().code;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::support::{BOX_NAME, BoxKeys, DAY_MS, NOW, Served, authority, json, problem, reply, rng, serve};
+use crate::support::{BOX_NAME, BoxKeys, DAY_MS, NOW, Served, authority, json, pair, problem, reply, rng, serve};
 use holdfast_api::{ProblemId, Role};
 use holdfast_provisioning::authority::Authority;
 use holdfast_provisioning::client::{Client, ClientError};
@@ -10,7 +10,8 @@ use holdfast_provisioning::tls::{
     BoxClock, BoxJudge, ClientJudge, Expected, Refusal, Revocations, Seen, TlsKey, client_config, server_config,
 };
 use holdfast_types::{BoxName, Millis, P256Public};
-use rcgen::{DnType, ExtendedKeyUsagePurpose};
+use p256::pkcs8::{EncodePrivateKey, LineEnding};
+use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair};
 use rustls_pki_types::CertificateDer;
 
 const YEAR_MS: u64 = 365 * DAY_MS;
@@ -170,7 +171,7 @@ async fn a_client_that_the_box_key_made_is_refused_with_its_chain_too() {
         .with_custom_certificate_verifier(scene.box_judge(scene.expected(), NOW))
         .with_client_auth_cert(
             chain,
-            rustls_pki_types::PrivateKeyDer::try_from(crate::support::pair(&forged.tls_key).serialize_der()).unwrap(),
+            rustls_pki_types::PrivateKeyDer::try_from(pair(&forged.tls_key).serialize_der()).unwrap(),
         )
         .unwrap();
     config.enable_sni = false;
@@ -239,6 +240,22 @@ async fn a_box_is_known_by_its_chain_and_its_clock_is_told() {
     }
 }
 
+/// A leaf as the vault itself made it, with the box key `01…01`, for the TLS key `02…02`.
+#[tokio::test]
+async fn a_leaf_of_the_vault_chains_to_the_certificate_of_its_box() {
+    let scene = Scene { keys: BoxKeys { box_key: of_secret(1), tls_key: of_secret(2) }, ..Scene::new() };
+    let (name, key) = (BoxName([0xab; 32]), scene.keys.box_key.public());
+    let of_box = scene.authority.issue_box(&name, &key, NOW, &mut rng(9)).unwrap();
+    let chain = vec![hex::decode(LEAF_OF_THE_VAULT).unwrap().into(), of_box];
+    let seen = scene.seen(chain, Expected { name: Some(name), key: Some(key) }, NOW).await.unwrap();
+    assert!(!seen.clock_disagrees);
+}
+
+fn of_secret(byte: u8) -> TlsKey {
+    let secret = p256::SecretKey::from_slice(&[byte; 32]).unwrap();
+    TlsKey::from_pem(&secret.to_pkcs8_pem(LineEnding::LF).unwrap()).unwrap()
+}
+
 #[tokio::test]
 async fn another_box_is_noticed() {
     let scene = Scene::new();
@@ -265,7 +282,34 @@ async fn a_chain_of_another_form_is_refused() {
     // By the authority itself, for the key with which the box serves.
     let public = scene.keys.tls_key.public();
     let client = scene.authority.issue_client("anna", Role::Admin, &public, NOW, &mut rng(5)).unwrap();
-    for chain in [alone, twice, own, vec![for_clients, whole[1].clone()], vec![client, whole[1].clone()]] {
+    let served_by_authority = leaf_by_authority(&scene);
+    for leaf in [for_clients, client, served_by_authority] {
+        let chain = vec![leaf, whole[1].clone()];
+        assert_wrong(scene.seen(chain, scene.expected(), NOW).await, "your authority does not know it");
+    }
+    for chain in [alone, twice, own] {
         assert_wrong(scene.seen(chain, scene.expected(), NOW).await, "your authority does not know it");
     }
 }
+
+/// One that the authority never makes: for the box's TLS key, good for a server, without the box key in between.
+fn leaf_by_authority(scene: &Scene) -> CertificateDer<'static> {
+    let key = KeyPair::from_pem(&scene.authority.danger_plain_pem().unwrap()).unwrap();
+    let mut issuer = CertificateParams::default();
+    issuer.distinguished_name = DistinguishedName::new();
+    issuer.distinguished_name.push(DnType::CommonName, format!("holdfast authority {}", scene.authority.id()));
+    let issuer = issuer.self_signed(&key).unwrap();
+    let mut leaf = CertificateParams::default();
+    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    leaf.signed_by(&pair(&scene.keys.tls_key), &issuer, &key).unwrap().der().clone()
+}
+
+const LEAF_OF_THE_VAULT: &str = "308201d330820179a00302010202105bfd1d9d5c29ebcdc602a145ca0342eb300a06082a8648ce3d0403023020311e301c0603550403\
+     0c15686f6c646661737420626f78206162616261626162301e170d3236313132363036303030305a170d323631323034303630303030\
+     5a3020311e301c06035504030c15686f6c646661737420626f782061626162616261623059301306072a8648ce3d020106082a8648ce\
+     3d03010703420004550f471003f3df97c3df506ac797f6721fb1a1fb7b8f6f83d224498a65c88e24136093d7012e509a73715cbd0b00\
+     a3cc0ff4b5c01b3ffa196ab1fb327036b8e6a38194308191300c0603551d130101ff04023000300e0603551d0f0101ff040403020780\
+     30160603551d250101ff040c300a06082b0601050507030130190603551d1104123010820e626f782d616261622e6c6f63616c301d06\
+     03551d0e04160414fe00ab0f341901f863a49160cf554588d6928282301f0603551d23041830168014256b1be32745d1d1c9d49121cc\
+     87bc451c4f2dfa300a06082a8648ce3d0403020348003045022100f64a5594c40c6a05eeaec5a2fdc8803fde0a923b7984a3a86a5de8\
+     3dd5ed6d82022038f2ab880dfbbafd6442ce0d62e268182e11fd9551cc81459f674f13e1281d9f";
