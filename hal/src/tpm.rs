@@ -91,6 +91,28 @@ pub trait Tpm {
     /// When the TPM does not answer or refuses.
     fn quote(&mut self, pcrs: &[PcrIndex], qualifying: &[u8; 32]) -> Result<Quote, TpmError>;
 
+    /// Has the attestation key certify the counter at `index` together with `qualifying`.
+    ///
+    /// # Errors
+    /// [`TpmError::CounterMissing`] when there is none, [`TpmError::NotACounter`] when something else is there.
+    fn certify_counter(&mut self, index: NvIndex, qualifying: &[u8; 32]) -> Result<Statement, TpmError>;
+
+    /// The key that the TPM's maker put in, and his certificate of it if the TPM holds one.
+    ///
+    /// By the default template for P-256; by that for RSA with 2,048 bits when only that key has a certificate. The first
+    /// call may take seconds.
+    ///
+    /// # Errors
+    /// When the TPM does not answer or refuses.
+    fn endorsement_key(&mut self) -> Result<EndorsementKey, TpmError>;
+
+    /// Opens a credential that was made for [`Tpm::endorsement_key`] and the attestation key's Name. `id_object` and
+    /// `secret` are what the structures of these names hold (`TPM2_ActivateCredential`).
+    ///
+    /// # Errors
+    /// [`TpmError::NotOurs`] when it is for other keys, or was changed.
+    fn activate_credential(&mut self, id_object: &[u8], secret: &[u8]) -> Result<Zeroizing<Vec<u8>>, TpmError>;
+
     /// The public point of the box key: an unrestricted P-256 signing key without a policy, in the owner hierarchy.
     ///
     /// # Errors
@@ -177,6 +199,24 @@ pub struct Quote {
     pub key: Vec<u8>,
 }
 
+/// What the attestation key signed besides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// The marshalled `TPMS_ATTEST`.
+    pub message: Vec<u8>,
+    /// The signature over its SHA-256.
+    pub signature: P256Signature,
+}
+
+/// The key that the TPM's maker put in. It decrypts only what a credential holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndorsementKey {
+    /// The marshalled public area.
+    pub public: Vec<u8>,
+    /// The maker's certificate as it is stored, padding included; `None` when there is none.
+    pub certificate: Option<Vec<u8>>,
+}
+
 /// Whether the TPM is a part of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TpmKind {
@@ -234,8 +274,15 @@ pub enum TpmError {
         address: String,
     },
     /// Something that is not our counter lies at the index.
-    #[error("TPM index {:#010x} is not a monotonic counter of ours", .0.0)]
+    #[error(
+        "TPM index {at:#010x} holds something that is no counter of this box: start another system on this machine, take it \
+         away with `tpm2_nvundefine {at:#010x}`, then try again",
+        at = .0.0
+    )]
     NotACounter(NvIndex),
+    /// The credential is for another endorsement key or another attestation key, or it was changed.
+    #[error("the credential is not for this TPM and its attestation key, or was changed: make a new one")]
+    NotOurs,
     /// Another TPM sealed the blob, or this one was cleared since.
     #[error("sealed under storage root {sealed}, this TPM has {present}: another machine's TPM, or it was cleared")]
     OtherTpm {

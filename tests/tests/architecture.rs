@@ -103,6 +103,7 @@ const NEVER_IN_VAULT: &[&str] = &[
     "quinn",
     "reqwest",
     "rustls",
+    "rustls-webpki",
     "socket2",
     "tokio",
     "tonic",

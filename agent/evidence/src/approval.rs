@@ -50,6 +50,15 @@ impl Approval {
         if verify(signer, &message, &self.signature) { Ok(()) } else { Err(ApprovalError::Signature) }
     }
 
+    /// The kind of board and the level that it is for; `None` when it is not for an image.
+    #[must_use]
+    pub fn of_which_image(&self) -> Option<(String, u64)> {
+        let (board, level) = self.policy_ref.strip_prefix("os/")?.rsplit_once('/')?;
+        let level = level.parse().ok()?;
+        // One spelling for each level.
+        (self.policy_ref == image_ref(board, level)).then(|| (board.into(), level))
+    }
+
     fn of(key: &SigningKey, policy: PolicyDigest, policy_ref: String) -> Self {
         let signature = key.sign(&[&policy.0, policy_ref.as_bytes()].concat());
         Self { policy, policy_ref, signature }
@@ -82,6 +91,10 @@ mod tests {
         let approval = Approval::of_image(&key(1), "board", 3, [0x11; 32]);
         assert_eq!(approval.policy, policy::pcrs(&[11, 12, 13], &[[0x11; 32], [0; 32], [0; 32]]));
         assert_eq!(approval.policy_ref, "os/board/3");
+        assert_eq!(approval.of_which_image(), Some(("board".into(), 3)));
+        for other in ["os/board/03", "os/board/", "os/3", "box/1", "os/board/+3"] {
+            assert_eq!(Approval { policy_ref: other.into(), ..approval.clone() }.of_which_image(), None, "{other}");
+        }
         assert_eq!(approval.verify(&key(1).public()), Ok(()));
     }
 

@@ -311,12 +311,6 @@ pub fn history_digest(marks: &HistoryMarks) -> HistoryDigest {
     HistoryDigest(Sha256::new_with_prefix(b"holdfast history 1").chain_update(bytes).finalize().into())
 }
 
-/// The name of the box whose TPM has the attestation key with this Name.
-#[must_use]
-pub fn box_name(attestation_key_name: &[u8]) -> BoxName {
-    BoxName(Sha256::new_with_prefix(b"holdfast box 1").chain_update(attestation_key_name).finalize().into())
-}
-
 fn ascending<T>(list: &[T], key: impl Fn(&T) -> &ValidatorPublic) -> Result<(), OrderError> {
     if list.len() > VALIDATORS_MAX {
         return Err(OrderError::ManyValidators { len: list.len() });

@@ -4,10 +4,9 @@
 //! meet.
 
 use holdfast_types::{P256Public, PolicyDigest};
-use p256::EncodedPoint;
-use p256::elliptic_curve::sec1::{FromEncodedPoint, ToEncodedPoint};
 use sha2::{Digest, Sha256};
 
+use crate::areas;
 use crate::key::UnusableKey;
 
 /// After `PolicyPCR` on a fresh session: registers of the SHA-256 bank, in ascending order, with their values.
@@ -30,7 +29,7 @@ pub fn pcrs(registers: &[u8], values: &[[u8; 32]]) -> PolicyDigest {
         &ALG_SHA256.to_be_bytes(),
         &[3],
         &selected,
-        &hash(&[&values.concat()]).0,
+        &digest_of(values),
     ])
 }
 
@@ -55,10 +54,7 @@ pub fn counter_equals(before: &PolicyDigest, counter_name: &[u8], value: u64) ->
 /// # Errors
 /// [`UnusableKey`] when it is no point of the curve.
 pub fn signer_name(signer: &P256Public) -> Result<[u8; 34], UnusableKey> {
-    let mut name = [0; 34];
-    name[..2].copy_from_slice(&ALG_SHA256.to_be_bytes());
-    name[2..].copy_from_slice(&hash(&[&signer_area(signer)?]).0);
-    Ok(name)
+    signer_area(signer).map(|area| areas::name(&area))
 }
 
 /// The marshalled public area (`TPMT_PUBLIC`) of such a key. Whoever loads it must use exactly this area.
@@ -66,24 +62,19 @@ pub fn signer_name(signer: &P256Public) -> Result<[u8; 34], UnusableKey> {
 /// # Errors
 /// [`UnusableKey`] when it is no point of the curve.
 pub fn signer_area(signer: &P256Public) -> Result<Vec<u8>, UnusableKey> {
-    let point = EncodedPoint::from_bytes(signer.0).map_err(|_| UnusableKey)?;
-    let point = Option::<p256::PublicKey>::from(p256::PublicKey::from_encoded_point(&point)).ok_or(UnusableKey)?;
-    let point = point.to_encoded_point(false);
-    let mut area = Vec::with_capacity(88);
-    area.extend(ALG_ECC.to_be_bytes());
-    area.extend(ALG_SHA256.to_be_bytes());
-    area.extend(ATTRIBUTES_SIGNER.to_be_bytes());
-    area.extend(0u16.to_be_bytes()); // No policy.
-    area.extend(ALG_NULL.to_be_bytes()); // No symmetric cipher.
-    area.extend(ALG_ECDSA.to_be_bytes());
-    area.extend(ALG_SHA256.to_be_bytes());
-    area.extend(CURVE_NIST_P256.to_be_bytes());
-    area.extend(ALG_NULL.to_be_bytes()); // No key derivation.
-    for coordinate in [point.x(), point.y()] {
-        area.extend(32u16.to_be_bytes());
-        area.extend(coordinate.expect("an uncompressed point has both"));
-    }
-    Ok(area)
+    areas::signing_area(ATTRIBUTES_SIGNER, signer)
+}
+
+/// The digest over the values of registers that a quote states.
+#[must_use]
+pub fn digest_of(values: &[[u8; 32]]) -> [u8; 32] {
+    hash(&[&values.concat()]).0
+}
+
+/// A register's value after `measured` was measured into it.
+#[must_use]
+pub fn extended(before: &[u8; 32], measured: &[u8]) -> [u8; 32] {
+    hash(&[before, &hash(&[measured]).0]).0
 }
 
 fn hash(parts: &[&[u8]]) -> PolicyDigest {
@@ -92,12 +83,8 @@ fn hash(parts: &[&[u8]]) -> PolicyDigest {
     PolicyDigest(digest.finalize().into())
 }
 
-// TPM 2.0 Library Part 2, 6.3, 6.4, 6.5.2 and 6.9.
-const ALG_ECC: u16 = 0x0023;
-const ALG_ECDSA: u16 = 0x0018;
-const ALG_NULL: u16 = 0x0010;
+// TPM 2.0 Library Part 2, 6.3, 6.5.2 and 6.9.
 const ALG_SHA256: u16 = 0x000b;
-const CURVE_NIST_P256: u16 = 0x0003;
 const COMMAND_POLICY_AUTHORIZE: u32 = 0x16a;
 const COMMAND_POLICY_NV: u32 = 0x149;
 const COMMAND_POLICY_PCR: u32 = 0x17f;

@@ -9,6 +9,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use holdfast_evidence::names::{KEY_ID_LEN, common_name, host_name, key_id};
 use holdfast_hal::tpm::TpmError;
 use holdfast_types::{BoxName, Millis, P256Public, P256Signature};
 use p256::elliptic_curve::sec1::ToEncodedPoint;
@@ -88,6 +89,7 @@ impl TlsCertificate<'_> {
     fn contents(&self) -> Result<TbsCertificateInner, CertificateError> {
         let tls_point = point(self.tls_key).ok_or(CertificateError::Key { which: "TLS" })?;
         let issuer_id = key_id(self.box_key).ok_or(CertificateError::Key { which: "box" })?;
+        let subject_id = key_id(self.tls_key).ok_or(CertificateError::Key { which: "TLS" })?;
         let name = Name::from_str(&format!("CN={}", common_name(self.box_name)))?;
         let validity = self.validity()?;
         let key = SubjectPublicKeyInfoOwned {
@@ -107,7 +109,7 @@ impl TlsCertificate<'_> {
             subject_public_key_info: key,
             issuer_unique_id: None,
             subject_unique_id: None,
-            extensions: Some(self.extensions(&name, &tls_point, issuer_id)?),
+            extensions: Some(self.extensions(&name, subject_id, issuer_id)?),
         })
     }
 
@@ -135,7 +137,7 @@ impl TlsCertificate<'_> {
     fn extensions(
         &self,
         subject: &Name,
-        tls_point: &[u8],
+        subject_id: [u8; KEY_ID_LEN],
         issuer_id: [u8; KEY_ID_LEN],
     ) -> Result<Vec<Extension>, CertificateError> {
         let host = Ia5String::new(&host_name(self.box_name))?;
@@ -144,7 +146,7 @@ impl TlsCertificate<'_> {
             key_identifier: Some(OctetString::new(issuer_id)?),
             ..AuthorityKeyIdentifier::default()
         };
-        let subject_id = SubjectKeyIdentifier(OctetString::new(id_of_point(tls_point))?);
+        let subject_id = SubjectKeyIdentifier(OctetString::new(subject_id)?);
         add(&mut extensions, subject, &BasicConstraints { ca: false, path_len_constraint: None })?;
         add(&mut extensions, subject, &KeyUsage(KeyUsages::DigitalSignature.into()))?;
         add(&mut extensions, subject, &ExtendedKeyUsage(vec![rfc5280::ID_KP_SERVER_AUTH]))?;
@@ -153,31 +155,6 @@ impl TlsCertificate<'_> {
         add(&mut extensions, subject, &issuer)?;
         Ok(extensions)
     }
-}
-
-/// By what the box's certificates name it.
-pub(crate) fn common_name(box_name: &BoxName) -> String {
-    format!("holdfast box {}", start(box_name, 4))
-}
-
-/// Under what name the box is found in the local network (mDNS).
-pub(crate) fn host_name(box_name: &BoxName) -> String {
-    format!("box-{}.local", start(box_name, 2))
-}
-
-/// The identifier of a key in certificates: the first 160 bits of SHA-256 over the uncompressed point (RFC 7093, method 1).
-/// `None` when the bytes are no key.
-pub(crate) fn key_id(key: &P256Public) -> Option<[u8; KEY_ID_LEN]> {
-    point(key).map(|point| id_of_point(&point))
-}
-
-fn id_of_point(point: &[u8]) -> [u8; KEY_ID_LEN] {
-    Sha256::digest(point)[..KEY_ID_LEN].try_into().expect("a hash has 32 bytes")
-}
-
-/// The first bytes of a box's name in hex.
-fn start(box_name: &BoxName, len: usize) -> String {
-    box_name.0[..len].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The uncompressed point: TLS takes no other form.
@@ -203,8 +180,6 @@ fn ecdsa_with_sha256() -> AlgorithmIdentifierOwned {
     AlgorithmIdentifierOwned { oid: rfc5912::ECDSA_WITH_SHA_256, parameters: None }
 }
 
-/// The length of a key's identifier.
-pub(crate) const KEY_ID_LEN: usize = 20;
 /// A day: the operator's clock may be behind.
 const SKEW_S: u64 = 24 * 60 * 60;
 /// A week; the daemon renews every day.

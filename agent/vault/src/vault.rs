@@ -129,12 +129,15 @@ impl Vault {
             Request::HistoryBackup { after } => self.history_page(after).map(Response::History),
             Request::IdentityKey => self.identity().map(Response::IdentityKey),
             Request::CertifyTlsKey { key } => self.certify(&key).map(Response::TlsCertificate),
-            Request::Evidence { kind, nonce } => self.evidence(kind, &nonce).map(Response::Evidence),
+            Request::Evidence { kind, nonce } => {
+                self.evidence(kind, &nonce).map(|made| Response::Evidence(Box::new(made)))
+            }
             Request::RaiseLevel => self.raise_level().map(|()| Response::Done),
             Request::ApproveFirmware(approval) => self.approve_firmware(approval).map(|()| Response::Done),
             Request::Challenge => self.challenge().map(Response::Challenge),
             Request::Order(order) => self.order(&order).map(Response::OrderDone),
             Request::OrderLog { after } => self.order_log(after),
+            Request::ActivateCredential(credential) => self.activate(&credential).map(Response::Activated),
             signing => self.sign(signing).map(Response::Signatures),
         };
         answered.unwrap_or_else(Response::Rejected)

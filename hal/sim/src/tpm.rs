@@ -11,8 +11,8 @@ mod tests;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use holdfast_hal::tpm::{
-    CounterDefined, CounterReading, NvIndex, PcrIndex, Quote, Resets, SealedBlob, Tpm, TpmError, TpmKind, TpmName,
-    UnsealPolicy,
+    CounterDefined, CounterReading, EndorsementKey, NvIndex, PcrIndex, Quote, Resets, SealedBlob, Statement, Tpm,
+    TpmError, TpmKind, TpmName, UnsealPolicy,
 };
 use holdfast_types::{P256Public, P256Signature, PolicyDigest};
 use zeroize::Zeroizing;
@@ -33,16 +33,22 @@ pub struct Snapshot(State);
 /// What a fault can be injected into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
+    /// [`Tpm::activate_credential`].
+    ActivateCredential,
     /// [`Tpm::attestation_key_name`].
     AttestationKeyName,
     /// [`Tpm::box_key`].
     BoxKey,
+    /// [`Tpm::certify_counter`].
+    CertifyCounter,
     /// [`Tpm::counter_define`].
     CounterDefine,
     /// [`Tpm::counter_increment`].
     CounterIncrement,
     /// [`Tpm::counter_read`].
     CounterRead,
+    /// [`Tpm::endorsement_key`].
+    EndorsementKey,
     /// [`Tpm::quote`].
     Quote,
     /// [`Tpm::random`].
@@ -97,6 +103,11 @@ impl SimTpm {
     /// Puts a counter with this value at `index`, whatever was there: also a smaller one, as after a restored state.
     pub fn set_counter(&self, index: NvIndex, value: u64) {
         self.chip().state.indices.insert(index.0, Index::Counter(value));
+    }
+
+    /// Puts a certificate of the endorsement key where its maker would.
+    pub fn set_certificate(&self, certificate: Vec<u8>) {
+        self.chip().state.certificate = Some(certificate);
     }
 
     /// Takes away what is at `index`.
@@ -237,6 +248,22 @@ impl Tpm for SimTpm {
 
     fn quote(&mut self, pcrs: &[PcrIndex], qualifying: &[u8; 32]) -> Result<Quote, TpmError> {
         self.call(Operation::Quote, "quote", |chip| chip.state.quote(pcrs, qualifying))
+    }
+
+    fn certify_counter(&mut self, index: NvIndex, qualifying: &[u8; 32]) -> Result<Statement, TpmError> {
+        self.call(Operation::CertifyCounter, "certify the counter", |chip| {
+            chip.state.certify_counter(index, qualifying)
+        })
+    }
+
+    fn endorsement_key(&mut self) -> Result<EndorsementKey, TpmError> {
+        self.call(Operation::EndorsementKey, "make the endorsement key", |chip| Ok(chip.state.endorsement_key()))
+    }
+
+    fn activate_credential(&mut self, id_object: &[u8], secret: &[u8]) -> Result<Zeroizing<Vec<u8>>, TpmError> {
+        self.call(Operation::ActivateCredential, "open a credential", |chip| {
+            chip.state.activate_credential(id_object, secret)
+        })
     }
 
     fn box_key(&mut self) -> Result<P256Public, TpmError> {

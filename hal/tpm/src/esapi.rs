@@ -1,8 +1,8 @@
 //! [`EsapiTpm`]: the trait over one connection, which is opened anew when it was lost.
 
 use holdfast_hal::tpm::{
-    CounterDefined, CounterReading, NvIndex, PcrIndex, Quote, Resets, SealedBlob, Tpm, TpmError, TpmKind, TpmName,
-    UnsealPolicy,
+    CounterDefined, CounterReading, EndorsementKey, NvIndex, PcrIndex, Quote, Resets, SealedBlob, Statement, Tpm,
+    TpmError, TpmKind, TpmName, UnsealPolicy,
 };
 use holdfast_types::{P256Public, P256Signature, PolicyDigest};
 use zeroize::Zeroizing;
@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use crate::connection::Connection;
 use crate::failure::odd_answer;
 use crate::raw::Purpose;
-use crate::{counter, keys, pcr, seal};
+use crate::{counter, endorsement, keys, pcr, seal};
 
 /// One TPM, held for as long as this lives: an emulator serves one connection at a time.
 ///
@@ -23,6 +23,7 @@ pub struct EsapiTpm {
     kind: TpmKind,
     storage_root_name: TpmName,
     attestation_key_name: Option<TpmName>,
+    endorsement_key: Option<EndorsementKey>,
     connection: Option<Connection>,
 }
 
@@ -43,6 +44,7 @@ impl EsapiTpm {
             kind: connection.kind,
             storage_root_name: connection.storage_root_name.clone(),
             attestation_key_name: None,
+            endorsement_key: None,
             connection: Some(connection),
         })
     }
@@ -126,6 +128,23 @@ impl Tpm for EsapiTpm {
 
     fn quote(&mut self, pcrs: &[PcrIndex], qualifying: &[u8; 32]) -> Result<Quote, TpmError> {
         keys::quote(self.connection()?, pcrs, qualifying)
+    }
+
+    fn certify_counter(&mut self, index: NvIndex, qualifying: &[u8; 32]) -> Result<Statement, TpmError> {
+        keys::certify_counter(self.connection()?, index, qualifying)
+    }
+
+    fn endorsement_key(&mut self) -> Result<EndorsementKey, TpmError> {
+        if let Some(key) = &self.endorsement_key {
+            return Ok(key.clone());
+        }
+        let key = endorsement::key(self.connection()?)?;
+        Ok(self.endorsement_key.insert(key).clone())
+    }
+
+    fn activate_credential(&mut self, id_object: &[u8], secret: &[u8]) -> Result<Zeroizing<Vec<u8>>, TpmError> {
+        let kind = endorsement::kind_of(&self.endorsement_key()?)?;
+        endorsement::activate(self.connection()?, kind, id_object, secret)
     }
 
     fn box_key(&mut self) -> Result<P256Public, TpmError> {

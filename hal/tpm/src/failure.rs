@@ -23,6 +23,11 @@ impl Failure {
         self.code.answered().is_some_and(|code| error == if code & FORMAT_ONE == 0 { code } else { code & ERROR })
     }
 
+    /// Whether the stack found bytes that are too long for their structure.
+    pub(crate) fn is_too_long(&self) -> bool {
+        self.code == TOO_LONG
+    }
+
     /// Whether the TPM refused a parameter of the command, and if so which: they count from 1.
     pub(crate) fn parameter(&self) -> Option<u32> {
         let code = self.code.answered()?;
@@ -65,6 +70,8 @@ pub(crate) fn odd_answer(operation: &'static str, what: &'static str) -> TpmErro
     TpmError::Refused { operation, err: what.into() }
 }
 
+/// `TSS2_ESYS_RC_BAD_SIZE`: more bytes than the structure holds.
+pub(crate) const TOO_LONG: Code = Code(0x7_0010);
 /// `TPM_RC_HANDLE`.
 pub(crate) const HANDLE: u32 = 0x08b;
 /// `TPM_RC_PCR_CHANGED`: a register was extended since the policy session looked at it.

@@ -1,13 +1,13 @@
 //! The two signing keys. Both are made from their templates when they are needed and given back after it: a TPM holds
 //! three objects.
 
-use holdfast_hal::tpm::{PcrIndex, Quote, TpmError, TpmName};
+use holdfast_hal::tpm::{NvIndex, PcrIndex, Quote, Statement, TpmError, TpmName};
 use holdfast_types::{P256Public, P256Signature};
 
 use crate::connection::Connection;
 use crate::failure::odd_answer;
 use crate::raw::{Hierarchy, ObjectGuard, Purpose, Session};
-use crate::{pcr, template};
+use crate::{counter, pcr, template};
 
 /// The Name of the attestation key.
 pub(crate) fn attestation_key_name(connection: &Connection) -> Result<TpmName, TpmError> {
@@ -24,6 +24,19 @@ pub(crate) fn quote(connection: &Connection, pcrs: &[PcrIndex], qualifying: &[u8
     Ok(Quote { message, signature, key: area })
 }
 
+/// Has the attestation key certify the counter at `index` together with `qualifying`.
+pub(crate) fn certify_counter(
+    connection: &Connection,
+    index: NvIndex,
+    qualifying: &[u8; 32],
+) -> Result<Statement, TpmError> {
+    let session = connection.session(Purpose::Audit)?;
+    let counter = counter::find_written(connection, &session, index)?;
+    let (key, _) = attestation_key(connection, &session)?;
+    let (message, signature) = connection.esys.certify_number(&session, *key, &counter.index, qualifying)?;
+    Ok(Statement { message, signature })
+}
+
 /// The public point of the box key.
 pub(crate) fn box_key(connection: &Connection) -> Result<P256Public, TpmError> {
     let (_, area) = made_box_key(connection, &connection.session(Purpose::Audit)?)?;
@@ -37,7 +50,7 @@ pub(crate) fn sign_with_box_key(connection: &Connection, digest: &[u8; 32]) -> R
     Ok(connection.esys.sign(&session, *key, digest)?)
 }
 
-fn attestation_key<'c>(
+pub(crate) fn attestation_key<'c>(
     connection: &'c Connection,
     session: &Session<'_>,
 ) -> Result<(ObjectGuard<'c>, Vec<u8>), TpmError> {

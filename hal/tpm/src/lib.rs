@@ -15,6 +15,7 @@
 mod address;
 mod connection;
 mod counter;
+mod endorsement;
 mod esapi;
 mod failure;
 mod keys;

@@ -5,6 +5,7 @@
 //! back. One file for each group of commands; what they mean is decided elsewhere.
 
 mod answer;
+mod credential;
 mod handle;
 mod index;
 mod object;

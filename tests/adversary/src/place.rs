@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use holdfast_hal::tpm::{
-    CounterDefined, CounterReading, NvIndex, PcrIndex, Quote, Resets, SealedBlob, Tpm, TpmError, TpmKind, TpmName,
-    UnsealPolicy,
+    CounterDefined, CounterReading, EndorsementKey, NvIndex, PcrIndex, Quote, Resets, SealedBlob, Statement, Tpm,
+    TpmError, TpmKind, TpmName, UnsealPolicy,
 };
 use holdfast_hal_sim::SimTpm;
 use holdfast_types::{Millis, P256Public, P256Signature, PolicyDigest};
@@ -141,6 +141,18 @@ impl Tpm for PoweredTpm {
 
     fn quote(&mut self, pcrs: &[PcrIndex], qualifying: &[u8; 32]) -> Result<Quote, TpmError> {
         self.reach()?.quote(pcrs, qualifying)
+    }
+
+    fn certify_counter(&mut self, index: NvIndex, qualifying: &[u8; 32]) -> Result<Statement, TpmError> {
+        self.reach()?.certify_counter(index, qualifying)
+    }
+
+    fn endorsement_key(&mut self) -> Result<EndorsementKey, TpmError> {
+        self.reach()?.endorsement_key()
+    }
+
+    fn activate_credential(&mut self, id_object: &[u8], secret: &[u8]) -> Result<Zeroizing<Vec<u8>>, TpmError> {
+        self.reach()?.activate_credential(id_object, secret)
     }
 
     fn box_key(&mut self) -> Result<P256Public, TpmError> {

@@ -95,7 +95,7 @@ pub(crate) fn challenge(vault: &mut impl Ask) -> Result<Challenge, OperatorError
 
 pub(crate) fn evidence(vault: &mut impl Ask, kind: EvidenceKind, nonce: [u8; 32]) -> Result<Evidence, OperatorError> {
     match ask(vault, Request::Evidence { kind, nonce })? {
-        Response::Evidence(evidence) => Ok(evidence),
+        Response::Evidence(evidence) => Ok(*evidence),
         _ => Err(OperatorError::Unfit { asked: "evidence", missing: "the evidence" }),
     }
 }

@@ -4,6 +4,7 @@
 
 mod bus;
 mod counters;
+mod evidence;
 mod keys;
 mod lab;
 mod memory;

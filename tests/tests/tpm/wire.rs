@@ -3,13 +3,18 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use holdfast_evidence::Credential;
 use holdfast_hal::tpm::{PcrIndex, Tpm, TpmError};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 
 use crate::bus::code;
 use crate::lab::{COUNTER, Lab, SECRET, assert_done, digest, firmware, image, key, ready};
 
+const ACTIVATE_CREDENTIAL: u32 = 0x147;
 const CREATE_PRIMARY: u32 = 0x131;
 const GET_RANDOM: u32 = 0x17b;
+const NV_CERTIFY: u32 = 0x184;
 const NV_INCREMENT: u32 = 0x134;
 const NV_READ: u32 = 0x14e;
 const NV_READ_PUBLIC: u32 = 0x169;
@@ -47,13 +52,19 @@ fn no_secret_is_ever_on_the_bus_and_the_bus_would_see_it() {
 #[test]
 fn a_changed_answer_is_noticed_and_the_next_call_is_good_again() {
     type Call = fn(&mut holdfast_hal_tpm::EsapiTpm) -> Option<TpmError>;
-    let attacked: [(u32, usize, Call); 8] = [
+    let attacked: [(u32, usize, Call); 10] = [
         (NV_READ, 23, |tpm| tpm.counter_read(COUNTER).err()),
         (NV_READ_PUBLIC, 63, |tpm| tpm.counter_read(COUNTER).err()),
         (NV_INCREMENT, 20, |tpm| tpm.counter_increment(COUNTER).err()),
         (PCR_READ, 61, |tpm| tpm.read_pcrs(&[PcrIndex(11)]).err()),
         (READ_CLOCK, 33, |tpm| tpm.resets().err()),
         (QUOTE, 100, |tpm| tpm.quote(&[PcrIndex(11)], &[0; 32]).err()),
+        (NV_CERTIFY, 100, |tpm| tpm.certify_counter(COUNTER, &[0; 32]).err()),
+        (ACTIVATE_CREDENTIAL, 20, |tpm| {
+            let (key, name) = (tpm.endorsement_key().unwrap().public, tpm.attestation_key_name().unwrap().0);
+            let made = Credential::make(&key, &name, &SECRET, &mut StdRng::seed_from_u64(1)).unwrap();
+            tpm.activate_credential(&made.id_object, &made.secret).err()
+        }),
         (GET_RANDOM, 20, |tpm| tpm.random(32).err()),
         (UNSEAL, 20, |tpm| {
             let (policy, digest) = ready(tpm);

@@ -222,7 +222,7 @@ pub(crate) fn other_counters(dir: &Path) -> anyhow::Result<()> {
     rig.start()?;
     rig.expect_closed("with an ordinary index in its counter's place", ClosedId::TpmReplaced, "order NewCounter")?;
     let refused = rig.operator.new_counter(&mut rig.client()?, Epoch(rig.epoch().0 + 2));
-    expect_refused("NewCounter while something else is in its place", refused, "not a monotonic counter")?;
+    expect_refused("NewCounter while something else is in its place", refused, "take it away with `tpm2_nvundefine")?;
     rig.bus()?.send(&command::undefine(LEASE_COUNTER))?;
     lift_by_new_counter(&mut rig, Epoch(0), "once the other index is gone")?;
 

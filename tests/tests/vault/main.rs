@@ -11,6 +11,7 @@
 mod adversary;
 mod asking;
 mod copies;
+mod evidence;
 mod far_future;
 mod interchange;
 mod lease_rows;
@@ -42,6 +43,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("lease_rows_other_machine", lease_rows::other_machine),
     ("lease_rows_clocks", lease_rows::clocks),
     ("orders_are_refused_unless_they_count", orders::refused_unless_they_count),
+    ("evidence_proves_what_the_vault_says", evidence::proves_what_the_vault_says),
     ("bus_sees_no_secret", on_the_bus::sees_no_secret),
     ("bus_that_breaks_is_joined_again", lost_bus::is_joined_again),
     ("memory_holds_secrets_in_their_room_only", memory::holds_secrets_in_their_room_only),

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
+use holdfast_evidence::log::check_log;
 use holdfast_evidence::{Approval, HistoryClaim, IdentityOrder, Order, SignedOrder, SigningKey};
 use holdfast_test_operator::Operator;
 use holdfast_types::{BoxName, Epoch, HistoryMarks, ValidatorIndex};
@@ -112,14 +113,8 @@ impl Desk<'_> {
             entries.extend(page);
         }
         ensure!(entries.len() == self.logged, "{} entries are in the log, not {}", entries.len(), self.logged);
-        let mut head = [0; 32];
-        for (entry, number) in entries.iter().zip(1..) {
-            ensure!(entry.number == number, "entry {number} has number {}", entry.number);
-            head = entry.hash_after(&head);
-            ensure!(entry.hash == head, "entry {number} breaks the chain: {entry:?}");
-        }
-        let said = (status.orders_logged, status.orders_head);
-        ensure!(said == (entries.len() as u64, head), "the status names another head than the log has: {said:?}");
+        ensure!(entries.first().is_some_and(|first| first.number == 1), "the log does not begin with its first entry");
+        check_log(&entries, status.orders_logged, &status.orders_head)?;
         ensure!(entries.iter().any(|entry| entry.refused.is_some()), "no refusal was logged");
         Ok(())
     }

@@ -332,7 +332,7 @@ pub(crate) const IDENTITY: [u8; 32] = *b"\x3e\xd1~the node id of a test box..\x9
 /// How long a vault may take to begin its lease.
 pub(crate) const OPEN_MAX: Duration = Duration::from_secs(60);
 
-const BOARD: &str = "test";
+pub(crate) const BOARD: &str = "test";
 /// How long a process may take to come up on a busy machine with two cores.
 const START_MAX: Duration = Duration::from_secs(60);
 const STOP_MAX: Duration = Duration::from_secs(10);

@@ -218,14 +218,6 @@ fn a_history_is_known_by_every_mark() {
     }
 }
 
-#[test]
-fn the_name_of_a_box_follows_from_the_name_of_its_attestation_key() {
-    // printf 'holdfast box 1\0\13key' | sha256sum
-    let name = "fd7685d0c8c7c5de0e18bcd29732ce4668f68304d1cbb3cab040604584fcb28d";
-    assert_eq!(box_name(b"\0\x0bkey"), name.parse().unwrap());
-    assert_ne!(box_name(b"\0\x0bkez"), name.parse().unwrap());
-}
-
 fn any_order() -> impl Strategy<Value = Order> {
     proptest::sample::select(orders())
 }

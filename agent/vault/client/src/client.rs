@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use holdfast_evidence::{Approval, SignedOrder};
+use holdfast_evidence::{Approval, Credential, Evidence, EvidenceKind, LoggedOrder, SignedOrder};
 use holdfast_types::{Challenge, Epoch, HistoryMarks, P256Public, PartialSignature, Root, Slot, ValidatorPublic};
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt::SendTimeout,
@@ -20,8 +20,8 @@ use zeroize::Zeroizing;
 
 use crate::codec::{self, CodecError, HEADER_LEN};
 use crate::message::{
-    AttestationToSign, BlockToSign, Evidence, EvidenceKind, IdentityKey, LoggedOrder, OrderOutcome, Rejection, Request,
-    Response, RootToSign, SigningRefused, VaultStatus,
+    AttestationToSign, BlockToSign, IdentityKey, OrderOutcome, Rejection, Request, Response, RootToSign,
+    SigningRefused, VaultStatus,
 };
 
 /// For each entry of a batch, in its order, a partial signature or why there is none.
@@ -110,7 +110,7 @@ impl Client {
         Self::connect_with_timeout(path, CALL_TIMEOUT)
     }
 
-    /// As [`Client::connect`], with another bound on each call. What seals anew may take twelve times as long.
+    /// As [`Client::connect`], with another bound on each call. What seals anew or makes keys may take twelve times as long.
     ///
     /// # Errors
     /// As [`Client::connect`].
@@ -126,7 +126,7 @@ impl Client {
     /// When the vault cannot be reached or understood, or not in time. Whether it did what was asked is then unknown.
     pub fn call(&mut self, request: &Request) -> Result<Response, ClientError> {
         let frame = codec::encode_request(request).map_err(|err| self.codec(err))?;
-        let deadline = Deadline::of(if seals_anew(request) { self.timeout * SEALING } else { self.timeout });
+        let deadline = Deadline::of(if takes_long(request) { self.timeout * LONG } else { self.timeout });
         if let Some(stream) = self.stream.take() {
             match self.ask(stream, &frame, deadline) {
                 Err(ClientError::HungUp { .. }) if repeatable(request) => {}
@@ -195,7 +195,18 @@ impl Client {
     /// As [`Client::call`], and [`ClientError::Rejected`].
     pub fn evidence(&mut self, kind: EvidenceKind, nonce: [u8; 32]) -> Result<Evidence, ClientError> {
         match self.call(&Request::Evidence { kind, nonce })? {
-            Response::Evidence(evidence) => Ok(evidence),
+            Response::Evidence(evidence) => Ok(*evidence),
+            other => Err(self.unexpected(other)),
+        }
+    }
+
+    /// Has the TPM open a credential that was made for its endorsement key and this box's attestation key.
+    ///
+    /// # Errors
+    /// As [`Client::call`], and [`ClientError::Rejected`].
+    pub fn activate_credential(&mut self, credential: Credential) -> Result<[u8; 32], ClientError> {
+        match self.call(&Request::ActivateCredential(credential))? {
+            Response::Activated(secret) => Ok(secret),
             other => Err(self.unexpected(other)),
         }
     }
@@ -421,6 +432,7 @@ impl Client {
         let path = self.path.clone();
         let answered = match response {
             Response::Rejected(rejection) => return ClientError::Rejected { path, rejection },
+            Response::Activated(_) => "what a credential holds",
             Response::Status(_) => "a status",
             Response::IdentityKey(_) => "an identity key",
             Response::Signatures(_) => "signatures, not one for each that was asked",
@@ -465,15 +477,17 @@ fn repeatable(request: &Request) -> bool {
     !matches!(request, Request::Order(_))
 }
 
-fn seals_anew(request: &Request) -> bool {
-    matches!(request, Request::Order(_) | Request::RaiseLevel)
+fn takes_long(request: &Request) -> bool {
+    // An RSA endorsement key takes a chip up to eight seconds when it is asked for first.
+    let makes_keys = matches!(request, Request::Evidence { .. } | Request::ActivateCredential(_));
+    makes_keys || matches!(request, Request::Order(_) | Request::RaiseLevel)
 }
 
 /// A full batch takes about a second on the smallest board, most of it BLS; a duty has 4 s until it is due.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many times longer a new generation may take: a minute for a thousand shares and a chip that needs half a second
 /// for each of its commands.
-const SEALING: u32 = 12;
+const LONG: u32 = 12;
 
 #[cfg(test)]
 mod tests;

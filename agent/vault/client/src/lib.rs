@@ -7,14 +7,13 @@
 
 mod client;
 pub mod codec;
-mod hashes;
 mod message;
 #[cfg(test)]
 mod samples;
 
 pub use client::{Client, ClientError, Signatures};
+pub use holdfast_evidence::{Evidence, EvidenceBody, EvidenceKind, LoggedOrder, Tier};
 pub use message::{
-    AttestationToSign, BlockToSign, Closed, ClosedId, Evidence, EvidenceBody, EvidenceKind, IdentityKey, LeaseStatus,
-    LoggedOrder, OrderOutcome, Rejection, Request, Response, RootToSign, SigningRefused, SlashingRefusal, Tier,
-    VaultStatus,
+    AttestationToSign, BlockToSign, Closed, ClosedId, IdentityKey, LeaseStatus, OrderOutcome, Rejection, Request,
+    Response, RootToSign, SigningRefused, SlashingRefusal, VaultStatus,
 };

@@ -3,10 +3,10 @@
 use std::fmt;
 
 use holdfast_eth::{AttestationData, BeaconBlockHeader};
-use holdfast_evidence::{Approval, SignedOrder};
+use holdfast_evidence::{Approval, Credential, Evidence, EvidenceKind, LoggedOrder, SignedOrder, Tier};
 use holdfast_types::{
-    BoxName, Challenge, Epoch, HistoryMarks, ImportKey, LockHash, P256Public, P256Signature, PartialSignature, Root,
-    ShareIndex, Slot, ValidatorPublic,
+    BoxName, Challenge, Epoch, HistoryMarks, LockHash, P256Public, PartialSignature, Root, ShareIndex, Slot,
+    ValidatorPublic,
 };
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -86,6 +86,9 @@ pub enum Request {
         /// Those after this number; from the first that is kept on when it is 0.
         after: u64,
     },
+    /// Opens a credential: the TPM gives out what is in it only when it is for its own endorsement key and for the
+    /// attestation key of this box.
+    ActivateCredential(Credential),
 }
 
 /// The answer to the request of the same name.
@@ -100,7 +103,7 @@ pub enum Response {
     /// Answers [`Request::CertifyTlsKey`]: an X.509 certificate in DER for a week, signed by the box key.
     TlsCertificate(Vec<u8>),
     /// Answers [`Request::Evidence`].
-    Evidence(Evidence),
+    Evidence(Box<Evidence>),
     /// Answers [`Request::RaiseLevel`] and [`Request::ApproveFirmware`].
     Done,
     /// Answers every request for signatures, in the order of the batch.
@@ -113,6 +116,8 @@ pub enum Response {
     OrderLog(Vec<LoggedOrder>),
     /// The request as a whole was refused.
     Rejected(Rejection),
+    /// Answers [`Request::ActivateCredential`].
+    Activated([u8; 32]),
 }
 
 /// One attestation to sign with the share of one validator.
@@ -144,51 +149,6 @@ pub struct RootToSign {
     pub root: Root,
 }
 
-/// What evidence is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum EvidenceKind {
-    /// The boot state: registers 0 to 7 and 11 to 13.
-    Boot,
-    /// A one-time key for an import, made for this request. The key that was asked for last counts.
-    ImportKey,
-}
-
-/// What the TPM signed about this box.
-///
-/// The quote's qualifying data is SHA-256 over `"holdfast evidence 1"`, the kind (one byte, in the order of
-/// [`EvidenceKind`]), the body as it travels and the nonce: never bytes of the caller's choice. That is
-/// [`EvidenceBody::qualifying`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Evidence {
-    /// What the vault says.
-    pub body: EvidenceBody,
-    /// The registers of the quote.
-    pub registers: Vec<u8>,
-    /// Their values.
-    pub values: Vec<[u8; 32]>,
-    /// The marshalled `TPMS_ATTEST`.
-    pub quote: Vec<u8>,
-    /// The attestation key's signature over its SHA-256.
-    pub signature: P256Signature,
-    /// The marshalled public area of the attestation key.
-    pub attestation_key: Vec<u8>,
-}
-
-/// What the vault says in an evidence.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EvidenceBody {
-    /// The box.
-    pub box_name: BoxName,
-    /// The vault's version.
-    pub version: String,
-    /// The tier of the machine.
-    pub tier: Tier,
-    /// The authority; `None` while nobody owns the box.
-    pub authority: Option<P256Public>,
-    /// The one-time key, for [`EvidenceKind::ImportKey`].
-    pub import_key: Option<ImportKey>,
-}
-
 /// What an order brought about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OrderOutcome {
@@ -196,40 +156,6 @@ pub enum OrderOutcome {
     Done,
     /// It was carried out, and a partial signature is its result: `Exit` and `Register`.
     Signed(PartialSignature),
-}
-
-/// One entry of the vault's log of orders. Its hash covers the one before, so that none can be taken out unnoticed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LoggedOrder {
-    /// Its number, from 1 on.
-    pub number: u64,
-    /// When, by the vault's clock, in milliseconds since 1970.
-    pub at_ms: u64,
-    /// The kind of the order, or of the request that was refused.
-    pub kind: String,
-    /// SHA-256 of the order as it came; zero for other requests.
-    pub order: [u8; 32],
-    /// `None` when it was carried out, else why not.
-    pub refused: Option<String>,
-    /// SHA-256 over the hash before, and over this entry's other fields as they travel: [`LoggedOrder::hash_after`].
-    pub hash: [u8; 32],
-}
-
-/// What the seal means on this machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Tier {
-    /// Verified and measured boot, and a TPM that is a part of the machine: this box, this software.
-    A,
-    /// A TPM without a verified boot chain: this TPM, whatever software boots beside it.
-    B,
-    /// No TPM or an emulated one: nothing.
-    C,
-}
-
-impl fmt::Display for Tier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
 }
 
 /// What the vault says about itself.
@@ -492,4 +418,7 @@ pub enum Rejection {
     /// The TPM did not do its part.
     #[error("the TPM did not do what the request needs: {0}")]
     Tpm(String),
+    /// The TPM does not open the credential.
+    #[error("the TPM does not open the credential: it is for another box, or was changed; make a new one")]
+    Credential,
 }

@@ -1,15 +1,17 @@
 //! One request of each kind and an answer that fits, for the tests. Adding a kind without a sample does not compile.
 
 use holdfast_eth::{AttestationData, BeaconBlockHeader, Checkpoint};
-use holdfast_evidence::{Approval, Order, OrderText, SignedOrder, SigningKey};
+use holdfast_evidence::{
+    Approval, CertifiedCounter, Credential, Endorsement, Evidence, EvidenceBody, EvidenceKind, LoggedOrder, Order,
+    OrderText, SignedOrder, SigningKey, Tier,
+};
 use holdfast_types::{
     BoxName, Challenge, Epoch, HistoryMarks, P256Public, P256Signature, PartialSignature, PolicyDigest, Root, Slot,
     ValidatorPublic,
 };
 
 use crate::message::{
-    AttestationToSign, BlockToSign, Evidence, EvidenceBody, EvidenceKind, IdentityKey, LoggedOrder, OrderOutcome,
-    Request, Response, RootToSign, Tier, VaultStatus,
+    AttestationToSign, BlockToSign, IdentityKey, OrderOutcome, Request, Response, RootToSign, VaultStatus,
 };
 
 pub(crate) const VALIDATOR: ValidatorPublic = ValidatorPublic([0xff; 48]);
@@ -45,7 +47,8 @@ fn after(request: &Request) -> Option<Request> {
         Request::SignContribution(_) => Request::Challenge,
         Request::Challenge => Request::Order(order()),
         Request::Order(_) => Request::OrderLog { after: u64::MAX },
-        Request::OrderLog { .. } => return None,
+        Request::OrderLog { .. } => Request::ActivateCredential(credential()),
+        Request::ActivateCredential(_) => return None,
     })
 }
 
@@ -57,7 +60,7 @@ pub(crate) fn fitting(request: &Request) -> Response {
         Request::HistoryBackup { .. } => Response::History(HistoryMarks::default()),
         Request::IdentityKey => Response::IdentityKey(IdentityKey([7; 32])),
         Request::CertifyTlsKey { .. } => Response::TlsCertificate(vec![0x30, 0]),
-        Request::Evidence { .. } => Response::Evidence(evidence()),
+        Request::Evidence { .. } => Response::Evidence(Box::new(evidence())),
         Request::RaiseLevel | Request::ApproveFirmware(_) => Response::Done,
         Request::SignAttestations(batch) => signatures(batch.len()),
         Request::SignBlock(_) => signatures(1),
@@ -69,6 +72,7 @@ pub(crate) fn fitting(request: &Request) -> Response {
         Request::Challenge => Response::Challenge(Challenge([3; 32])),
         Request::Order(_) => Response::OrderDone(OrderOutcome::Done),
         Request::OrderLog { .. } => Response::OrderLog(vec![logged()]),
+        Request::ActivateCredential(_) => Response::Activated([9; 32]),
     }
 }
 
@@ -119,7 +123,9 @@ pub(crate) fn evidence_body() -> EvidenceBody {
         version: "1.2.3".into(),
         tier: Tier::A,
         authority: None,
+        box_key: P256Public([8; 33]),
         import_key: None,
+        custody: None,
     }
 }
 
@@ -131,7 +137,13 @@ pub(crate) fn evidence() -> Evidence {
         quote: vec![5; 140],
         signature: P256Signature([6; 64]),
         attestation_key: vec![7; 88],
+        counter: Some(CertifiedCounter { statement: vec![5; 140], signature: P256Signature([6; 64]) }),
+        endorsement: Endorsement { public: vec![7; 314], certificate: Some(vec![8; 1_000]) },
     }
+}
+
+pub(crate) fn credential() -> Credential {
+    Credential { id_object: vec![1; 68], secret: vec![2; 256] }
 }
 
 pub(crate) fn logged() -> LoggedOrder {

@@ -25,7 +25,8 @@ impl Vault {
         let (release, board, tier) = (self.release.key, self.release.board.as_str(), self.machine.tier);
         let constants = Constants::of_machine(self.tpm.as_mut(), &Owner { authority, release, board, tier })?;
         let mac_key = random_secret(self.tpm.as_mut())?;
-        keep_approval(self.disk.as_ref(), firmware).map_err(|error| self.broke(error))?;
+        let present = firmware.policy;
+        keep_approval(self.disk.as_ref(), firmware, &[authority], &present).map_err(|error| self.broke(error))?;
         let Standing::Unowned { room, history } = std::mem::replace(&mut self.standing, Standing::Changing) else {
             unreachable!("only an unowned vault accepts this order")
         };
@@ -42,10 +43,12 @@ impl Vault {
     pub(super) fn change_authority(&mut self, authority: P256Public, firmware: Approval) -> Result<(), Refusal> {
         self.check_firmware(&authority, &firmware)?;
         let owned = self.standing.owned().ok_or(Refusal::NotOwned)?;
+        let before = owned.sealed.constants.authority;
         let (constants, level) = (Constants { authority, ..owned.sealed.constants.clone() }, owned.sealed.level);
         self.hold_lease()?;
         // Before the seal: without it the next generation would not open. The one before still needs the others.
-        keep_approval(self.disk.as_ref(), firmware).map_err(|error| self.broke(error))?;
+        let (signers, present) = ([authority, before], firmware.policy);
+        keep_approval(self.disk.as_ref(), firmware, &signers, &present).map_err(|error| self.broke(error))?;
         self.seal_anew(constants, level)
     }
 

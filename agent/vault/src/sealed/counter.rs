@@ -51,7 +51,7 @@ pub(super) fn advance(tpm: &mut dyn Tpm, from: u64) -> Result<(), SealError> {
 }
 
 /// Where the lease counts.
-pub(crate) const LEASE_COUNTER: NvIndex = NvIndex(0x0180_4801);
+pub(crate) const LEASE_COUNTER: NvIndex = NvIndex(holdfast_evidence::LEASE_COUNTER_INDEX);
 /// Where the generations are counted.
 pub(crate) const GENERATION_COUNTER: NvIndex = NvIndex(0x0180_4802);
 /// For a TPM that is busy; what ends a policy session at boot is repeated below this already.

@@ -5,6 +5,7 @@ use holdfast_vault_client::{Closed, ClosedId, IdentityKey, LeaseStatus, Rejectio
 
 use super::Vault;
 use super::standing::{Owned, Phase, Standing, Wait};
+use super::upkeep::ASKED_AGAIN;
 
 impl Vault {
     pub(super) fn status(&self) -> VaultStatus {
@@ -93,7 +94,7 @@ fn waiting(wait: &Wait) -> String {
             "the vault did not end in order, so what it signed last is not known: it signs from epoch {until} on by \
              itself; if this disk was not restored from a copy, order VouchDisk to sign at once"
         ),
-        ClosedId::TpmFailed => "the TPM does not count at present: it is asked again until it does".into(),
+        ClosedId::TpmFailed => format!("the TPM does not count at present; {ASKED_AGAIN}"),
         _ => format!(
             "the lease reaches far beyond the present: signing goes on at epoch {until} by itself; if the clock is right \
              and that is too long, order NewCounter"

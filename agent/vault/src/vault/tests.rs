@@ -1,7 +1,9 @@
 //! Whole vaults on a simulated TPM: what they answer, over starts, stops, restored disks and orders.
 
 mod adversity;
+mod approvals;
 mod cuts;
+mod evidence;
 
 use std::fs;
 use std::path::Path;

@@ -61,7 +61,8 @@ impl Kind {
             | Request::ApproveFirmware(_)
             | Request::Challenge
             | Request::Order(_)
-            | Request::OrderLog { .. } => return None,
+            | Request::OrderLog { .. }
+            | Request::ActivateCredential(_) => return None,
         })
     }
 

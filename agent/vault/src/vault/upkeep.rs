@@ -3,9 +3,10 @@
 use std::error::Error;
 use std::time::Duration;
 
-use holdfast_evidence::Approval;
-use holdfast_hal::tpm::NvIndex;
-use holdfast_types::{Epoch, Millis};
+use holdfast_evidence::approval::FIRMWARE_REGISTERS;
+use holdfast_evidence::{Approval, policy};
+use holdfast_hal::tpm::{NvIndex, PcrIndex, TpmError};
+use holdfast_types::{Epoch, Millis, P256Public, PolicyDigest};
 use holdfast_vault_client::{Closed, ClosedId, Rejection};
 
 use super::standing::{Owned, Phase, Refused, Standing, Wait};
@@ -15,6 +16,7 @@ use crate::lease::{
     self, Barred, Counter, Lease, Lift, Place, RECORD_FILE, Record, RecordFound, SealedAs, Start, TickError, Vote,
 };
 use crate::sealed::Sealed;
+use crate::sealed::counter::patiently;
 use crate::state::{Disk, StateError};
 
 /// What the loop does after [`Vault::maintain`].
@@ -76,14 +78,14 @@ impl Vault {
         let mut record = match RecordFound::read(self.disk.as_ref(), place.record_key) {
             Ok(record) => record,
             Err(error) => {
-                owned.phase = undecided(ClosedId::HistoryUnusable, &error);
+                owned.phase = undecided(ClosedId::HistoryUnusable, &error, READ_AGAIN);
                 return;
             }
         };
         let counter = match Counter::read(self.tpm.as_mut(), &place) {
             Ok(counter) => counter,
             Err(error) => {
-                owned.phase = undecided(ClosedId::TpmFailed, &error);
+                owned.phase = undecided(ClosedId::TpmFailed, &error, ASKED_AGAIN);
                 return;
             }
         };
@@ -253,8 +255,16 @@ impl Vault {
         if approval.policy_ref != holdfast_evidence::approval::FIRMWARE_REF || approval.verify(&authority).is_err() {
             return Err(refused("the approval is not the authority's for a boot state of this box"));
         }
-        keep_approval(self.disk.as_ref(), approval)
+        let present = self.present_boot_state().map_err(|error| Rejection::Tpm(in_full(&error)))?;
+        keep_approval(self.disk.as_ref(), approval, &[authority], &present)
             .map_err(|error| Rejection::Closed(self.close(ClosedId::HistoryUnusable, &error)))
+    }
+
+    /// The digest that an approval of the present boot state has.
+    pub(crate) fn present_boot_state(&mut self) -> Result<PolicyDigest, TpmError> {
+        let registers = FIRMWARE_REGISTERS.map(PcrIndex);
+        let values = patiently(self.tpm.as_mut(), |tpm| tpm.read_pcrs(&registers))?;
+        Ok(policy::pcrs(&FIRMWARE_REGISTERS, &values))
     }
 }
 
@@ -271,12 +281,29 @@ pub(crate) fn firmware_approvals(disk: &dyn Disk) -> Vec<Approval> {
     }
 }
 
-/// Puts an approval in front of those that are there.
-pub(crate) fn keep_approval(disk: &dyn Disk, approval: Approval) -> Result<(), StateError> {
+/// Puts an approval in front of those that are there. `signers` are those whose approvals the next start may need, that of
+/// `approval` among them; `present` is the digest of the boot state that the box is in.
+///
+/// Whoever hands over old approvals again, or one in the other form that its signature has, takes no place from the one
+/// that the box would start with: one of each signer for each boot state is enough, and those for the present one stay.
+pub(crate) fn keep_approval(
+    disk: &dyn Disk,
+    approval: Approval,
+    signers: &[P256Public],
+    present: &PolicyDigest,
+) -> Result<(), StateError> {
     let mut kept = firmware_approvals(disk);
-    kept.retain(|other| *other != approval);
+    let by = |signer: &P256Public, one: &Approval| one.verify(signer).is_ok();
+    kept.retain(|other| {
+        other.policy != approval.policy || !signers.iter().any(|signer| by(signer, other) && by(signer, &approval))
+    });
     kept.insert(0, approval);
-    kept.truncate(FIRMWARE_APPROVALS_MAX);
+    while kept.len() > FIRMWARE_APPROVALS_MAX {
+        let needed = |one: &Approval| one.policy == *present && signers.iter().any(|signer| by(signer, one));
+        // The new one is in front, and no more of the others are needed than there are signers.
+        let oldest = kept.iter().rposition(|one| !needed(one)).unwrap_or(kept.len() - 1);
+        kept.remove(oldest);
+    }
     disk.replace(FIRMWARE_FILE, &postcard::to_allocvec(&kept).expect("approvals have a fixed form"))
 }
 
@@ -287,8 +314,8 @@ pub(crate) fn present(owned: &Owned, wanted: Option<Vote>, now: Millis) -> lease
     lease::Present { now, seen, signed_source: owned.history.highest_source() }
 }
 
-fn undecided(id: ClosedId, error: &dyn Error) -> Phase {
-    Phase::Undecided(Closed { id, reason: in_full(error) })
+fn undecided(id: ClosedId, error: &dyn Error, remedy: &str) -> Phase {
+    Phase::Undecided(Closed { id, reason: format!("{}; {remedy}", in_full(error)) })
 }
 
 fn never_in_force() -> Refused {
@@ -321,6 +348,11 @@ pub(crate) fn place_of<'a>(sealed: &'a Sealed, keys: &'a Keys) -> Option<Place<'
     Some(Place { terms: network.terms, index: NvIndex(pin.index), name: &pin.name, record_key: keys.mac_key() })
 }
 
+/// What is said of a TPM that does not say where its counter is, or does not count.
+pub(super) const ASKED_AGAIN: &str =
+    "it is asked again by itself; if it stays, reboot, and if that does not help, replace the TPM";
+/// What is said of a record that cannot be read.
+const READ_AGAIN: &str = "it is read again by itself; if it stays, the disk is to be replaced";
 /// Nothing to do.
 const IDLE: Duration = Duration::from_secs(60);
 /// How often the clock is looked at: the shortest slots of a test chain are a second.

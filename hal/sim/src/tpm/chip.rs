@@ -5,10 +5,10 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use holdfast_evidence::{SigningKey, policy, verify};
+use holdfast_evidence::{Credential, EndorsementSecret, SigningKey, UnusableKey, areas, policy, verify};
 use holdfast_hal::tpm::{
-    CounterDefined, CounterReading, NvIndex, PcrIndex, PolicyStep, Quote, SEAL_LEN_MAX, SealedBlob, TpmError, TpmKind,
-    TpmName, UnsealPolicy,
+    CounterDefined, CounterReading, EndorsementKey, NvIndex, PcrIndex, PolicyStep, Quote, SEAL_LEN_MAX, SealedBlob,
+    Statement, TpmError, TpmKind, TpmName, UnsealPolicy,
 };
 use holdfast_types::{P256Public, PolicyDigest};
 use sha2::{Digest, Sha256};
@@ -35,8 +35,10 @@ pub(super) struct State {
     endorsement_seed: [u8; 32],
     /// The highest value of any counter that was deleted: new ones start above it (Library Part 1, NV counters).
     deleted_max: u64,
+    pub(super) certificate: Option<Vec<u8>>,
     attestation_key: Option<Arc<Key>>,
     box_key: Option<Arc<Key>>,
+    endorsement_key: Option<Arc<(EndorsementSecret, Vec<u8>)>>,
 }
 
 #[derive(Clone, Copy)]
@@ -67,8 +69,10 @@ impl Chip {
                 storage_seed,
                 endorsement_seed: hash(&[b"endorsement seed", &seed]),
                 deleted_max: 0,
+                certificate: None,
                 attestation_key: None,
                 box_key: None,
+                endorsement_key: None,
             },
             faults: VecDeque::new(),
             generator: hash(&[b"generator", &seed]),
@@ -190,14 +194,17 @@ impl State {
     }
 
     pub(super) fn read(&self, index: NvIndex) -> Result<CounterReading, TpmError> {
-        let (kind, value) = match self.indices.get(&index.0) {
-            None => return Err(TpmError::CounterMissing(index)),
-            Some(Index::Ordinary) => return Err(TpmError::NotACounter(index)),
-            Some(Index::Counter(value)) => (b"counter".as_slice(), *value),
-            Some(Index::ForeignCounter(value)) => (b"foreign counter".as_slice(), *value),
-        };
         // As on a chip, the Name of an index says what and where it is, not on which TPM.
-        Ok(CounterReading { name: name(&hash(&[b"index", &index.0.to_be_bytes(), kind])), value })
+        match self.indices.get(&index.0) {
+            None => Err(TpmError::CounterMissing(index)),
+            Some(Index::Ordinary) => Err(TpmError::NotACounter(index)),
+            Some(Index::Counter(value)) => {
+                Ok(CounterReading { name: TpmName(areas::counter_name(index.0).to_vec()), value: *value })
+            }
+            Some(Index::ForeignCounter(value)) => {
+                Ok(CounterReading { name: name(&hash(&[b"foreign counter", &index.0.to_be_bytes()])), value: *value })
+            }
+        }
     }
 
     pub(super) fn counter(&mut self, index: NvIndex) -> Result<&mut u64, TpmError> {
@@ -223,44 +230,73 @@ impl State {
         Ok((pcrs.into_iter().map(|pcr| pcr.0).collect(), values))
     }
 
-    /// A `TPMS_ATTEST` with a `TPMS_QUOTE_INFO` (Library Part 2, 10.12), as a chip has it; the clock stands still, and
-    /// the firmware's version is 1.
+    /// A `TPMS_ATTEST` with a `TPMS_QUOTE_INFO` (Library Part 2, 10.12), as a chip has it.
     pub(super) fn quote(&mut self, pcrs: &[PcrIndex], qualifying: &[u8; 32]) -> Result<Quote, TpmError> {
         let (registers, values) = self.selected(pcrs)?;
         let mut selection = [0u8; 3];
         registers.iter().for_each(|register| selection[usize::from(register / 8)] |= 1 << (register % 8));
-        let resets = self.resets.to_be_bytes();
+        let about = [&[0, 0, 0, 1][..], &NAME_SHA256, &[3], &selection, &[0, 32], &policy::digest_of(&values)].concat();
+        let message = self.statement(KIND_QUOTE, qualifying, &about);
         let key = self.attestation_key();
-        let message = [
-            &ATTEST_MAGIC_QUOTE[..],
-            &[0, 34],
-            &key.name.0,
-            &[0, 32],
-            qualifying,
-            &[0; 8],
-            &resets,
-            &[0; 4],
-            &[1],
-            &1u64.to_be_bytes(),
-            &[0, 0, 0, 1],
-            &NAME_SHA256,
-            &[3],
-            &selection,
-            &[0, 32],
-            &hash(&[&values.concat()]),
-        ]
-        .concat();
         Ok(Quote { signature: key.secret.sign(&message), message, key: key.area.clone() })
+    }
+
+    /// A `TPMS_ATTEST` with a `TPMS_NV_CERTIFY_INFO`.
+    pub(super) fn certify_counter(&mut self, index: NvIndex, qualifying: &[u8; 32]) -> Result<Statement, TpmError> {
+        let Some(Index::Counter(_)) = self.indices.get(&index.0) else {
+            return Err(self.read(index).err().unwrap_or(TpmError::NotACounter(index)));
+        };
+        let CounterReading { name, value } = self.read(index)?;
+        let about = [&[0, 34][..], &name.0, &[0, 0], &[0, 8], &value.to_be_bytes()].concat();
+        let message = self.statement(KIND_NV, qualifying, &about);
+        Ok(Statement { signature: self.attestation_key().secret.sign(&message), message })
+    }
+
+    /// The clock stands still, and the firmware's version is 1.
+    fn statement(&mut self, kind: [u8; 2], qualifying: &[u8; 32], about: &[u8]) -> Vec<u8> {
+        let signer = areas::qualified_name(&areas::name(&self.attestation_key().area));
+        let (resets, firmware) = (self.resets.to_be_bytes(), 1u64.to_be_bytes());
+        let head = [GENERATED.as_slice(), &kind, &[0, 34], &signer, &[0, 32], qualifying];
+        [&head.concat()[..], &[0; 8], &resets, &[0; 4], &[1], &firmware, about].concat()
+    }
+
+    pub(super) fn endorsement_key(&mut self) -> EndorsementKey {
+        EndorsementKey { public: self.endorsement().1.clone(), certificate: self.certificate.clone() }
+    }
+
+    pub(super) fn activate_credential(
+        &mut self,
+        id_object: &[u8],
+        secret: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, TpmError> {
+        let credential = Credential { id_object: id_object.to_vec(), secret: secret.to_vec() };
+        let name = self.attestation_key().name.clone();
+        let opened = self.endorsement().0.activate(&name.0, &credential).map_err(|_| TpmError::NotOurs)?;
+        Ok(Zeroizing::new(opened.to_vec()))
+    }
+
+    fn endorsement(&mut self) -> Arc<(EndorsementSecret, Vec<u8>)> {
+        let seed = &self.endorsement_seed;
+        Arc::clone(self.endorsement_key.get_or_insert_with(|| {
+            let secret = (0u8..)
+                .find_map(|attempt| EndorsementSecret::from_bytes(&hash(&[b"endorsement key", seed, &[attempt]])))
+                .expect("all but one of 2^32 hashes are keys");
+            let area = secret.public().area().expect("the key was just made");
+            Arc::new((secret, area))
+        }))
     }
 
     pub(super) fn attestation_key(&mut self) -> Arc<Key> {
         let seed = &self.endorsement_seed;
-        Arc::clone(self.attestation_key.get_or_insert_with(|| Arc::new(Key::derive(b"attestation key", seed))))
+        Arc::clone(
+            self.attestation_key
+                .get_or_insert_with(|| Arc::new(Key::derive(b"attestation key", seed, areas::attestation_area))),
+        )
     }
 
     pub(super) fn box_key(&mut self) -> Arc<Key> {
         let seed = &self.storage_seed;
-        Arc::clone(self.box_key.get_or_insert_with(|| Arc::new(Key::derive(b"box key", seed))))
+        Arc::clone(self.box_key.get_or_insert_with(|| Arc::new(Key::derive(b"box key", seed, policy::signer_area))))
     }
 
     fn xored(&self, public: &[u8], text: &[u8]) -> Vec<u8> {
@@ -278,12 +314,12 @@ impl State {
 }
 
 impl Key {
-    fn derive(purpose: &[u8], seed: &[u8; 32]) -> Self {
+    fn derive(purpose: &[u8], seed: &[u8; 32], area: impl Fn(&P256Public) -> Result<Vec<u8>, UnusableKey>) -> Self {
         let secret = (0u8..)
             .find_map(|attempt| SigningKey::from_bytes(&hash(&[purpose, seed, &[attempt]])).ok())
             .expect("all but one of 2^32 hashes are keys");
         let public = secret.public();
-        let area = policy::signer_area(&public).expect("the key was just made");
+        let area = area(&public).expect("the key was just made");
         Self { name: name(&hash(&[&area])), secret, public, area }
     }
 }
@@ -306,5 +342,7 @@ fn hash(parts: &[&[u8]]) -> [u8; 32] {
 const PCR_COUNT: usize = 24;
 /// `TPM_ALG_SHA256`, the first two bytes of a Name.
 const NAME_SHA256: [u8; 2] = [0x00, 0x0b];
-/// `TPM_GENERATED_VALUE` and `TPM_ST_ATTEST_QUOTE`.
-const ATTEST_MAGIC_QUOTE: [u8; 6] = [0xff, b'T', b'C', b'G', 0x80, 0x18];
+/// `TPM_GENERATED_VALUE`, `TPM_ST_ATTEST_NV` and `TPM_ST_ATTEST_QUOTE`.
+const GENERATED: [u8; 4] = *b"\xffTCG";
+const KIND_NV: [u8; 2] = [0x80, 0x14];
+const KIND_QUOTE: [u8; 2] = [0x80, 0x18];

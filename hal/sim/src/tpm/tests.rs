@@ -1,7 +1,9 @@
 //! What the vault's tests rely on.
 
-use holdfast_evidence::{Approval, SigningKey, policy, verify};
+use holdfast_evidence::{Approval, Credential, SigningKey, areas, policy, verify};
 use holdfast_hal::tpm::{PolicyStep, SEAL_LEN_MAX};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use sha2::{Digest, Sha256};
 
 use super::*;
@@ -246,7 +248,14 @@ fn every_operation_can_be_refused_and_only_that_one_is() {
     let (blob, policy) = (sealed.blob.clone(), sealed.policy.clone());
     let tpm = &mut sealed.tpm;
     type Call<'a> = Box<dyn Fn(&mut SimTpm) -> Result<(), TpmError> + 'a>;
-    let calls: [(Operation, Call<'_>); 13] = [
+    let name = tpm.attestation_key_name().unwrap().0;
+    let key = tpm.endorsement_key().unwrap().public;
+    let credential = Credential::make(&key, &name, &[7; 32], &mut StdRng::seed_from_u64(1)).unwrap();
+    let activate = |tpm: &mut SimTpm| tpm.activate_credential(&credential.id_object, &credential.secret).map(drop);
+    let calls: [(Operation, Call<'_>); 16] = [
+        (Operation::ActivateCredential, Box::new(activate)),
+        (Operation::CertifyCounter, Box::new(|tpm| tpm.certify_counter(COUNTER, &[0; 32]).map(drop))),
+        (Operation::EndorsementKey, Box::new(|tpm| tpm.endorsement_key().map(drop))),
         (Operation::AttestationKeyName, Box::new(|tpm| tpm.attestation_key_name().map(drop))),
         (Operation::BoxKey, Box::new(|tpm| tpm.box_key().map(drop))),
         (Operation::CounterDefine, Box::new(|tpm| tpm.counter_define(COUNTER).map(drop))),
@@ -302,6 +311,40 @@ fn a_quote_binds_registers_and_qualifying_data_and_is_the_attestation_keys() {
     assert!(quote.message.windows(32).any(|window| window == [9; 32]));
     assert!(quote.message.ends_with(&Sha256::digest([MEASURED, [0; 32], [0; 32]].concat())));
     assert!(tpm.quote(&[PcrIndex(24)], &[9; 32]).is_err());
+}
+
+#[test]
+fn a_counter_is_certified_with_its_name_and_what_is_no_counter_is_not() {
+    let mut tpm = Sealed::new().tpm;
+    let Statement { message, signature } = tpm.certify_counter(COUNTER, &[9; 32]).unwrap();
+    let key = tpm.quote(&REGISTERS, &[0; 32]).unwrap().key;
+    assert!(verify(&areas::attestation_key(&key).unwrap(), &message, &signature));
+    assert!(message.windows(32).any(|window| window == [9; 32]));
+    let about = [&[0, 34][..], &tpm.counter_read(COUNTER).unwrap().name.0, &[0, 0, 0, 8], &5u64.to_be_bytes()].concat();
+    assert!(message.ends_with(&about));
+    tpm.remove_index(COUNTER);
+    assert!(matches!(tpm.certify_counter(COUNTER, &[9; 32]), Err(TpmError::CounterMissing(COUNTER))));
+    for place in [SimTpm::place_ordinary_index, |tpm: &SimTpm, index| tpm.place_foreign_counter(index, 5)] {
+        place(&tpm, COUNTER);
+        assert!(matches!(tpm.certify_counter(COUNTER, &[9; 32]), Err(TpmError::NotACounter(COUNTER))));
+    }
+}
+
+#[test]
+fn a_credential_opens_for_its_two_keys_only_and_both_outlive_a_clear() {
+    let (mut tpm, mut other) = (SimTpm::new(1), SimTpm::new(2));
+    let (key, name) = (tpm.endorsement_key().unwrap(), tpm.attestation_key_name().unwrap().0);
+    assert_eq!(key.certificate, None);
+    let made = |key: &[u8], name: &[u8]| Credential::make(key, name, &[7; 32], &mut StdRng::seed_from_u64(1)).unwrap();
+    let open = |tpm: &mut SimTpm, made: &Credential| tpm.activate_credential(&made.id_object, &made.secret);
+    tpm.clear();
+    tpm.set_certificate(vec![1]);
+    let credential = made(&key.public, &name);
+    assert_eq!(open(&mut tpm, &credential).unwrap().as_slice(), [7; 32]);
+    assert_eq!(tpm.endorsement_key().unwrap().certificate, Some(vec![1]));
+    assert!(matches!(open(&mut other, &credential), Err(TpmError::NotOurs)));
+    let for_the_other = made(&key.public, &other.attestation_key_name().unwrap().0);
+    assert!(matches!(open(&mut tpm, &for_the_other), Err(TpmError::NotOurs)));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::{ptr, slice};
 use tss_esapi::tss2_esys::Esys_Free;
 use zeroize::Zeroize;
 
-use crate::failure::{Code, Failure};
+use crate::failure::{Code, Failure, TOO_LONG};
 
 /// Room for one structure of an answer, which the stack allocates. Whoever writes through [`Answer::slot`] writes null or
 /// an initialised `T` that `Esys_Free` frees; a call of the stack does.
@@ -67,5 +67,3 @@ pub(super) fn fill(buffer: &mut [u8], size: &mut u16, bytes: &[u8], operation: &
 
 /// `TSS2_ESYS_RC_MEMORY`: the stack says yes and gives nothing.
 pub(super) const NOTHING_MADE: Code = Code(0x7_0017);
-/// `TSS2_ESYS_RC_BAD_SIZE`: more bytes than the structure holds.
-const TOO_LONG: Code = Code(0x7_0010);

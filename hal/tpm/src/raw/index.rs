@@ -2,7 +2,7 @@
 
 use tss_esapi::tss2_esys::{
     ESYS_TR_NONE, ESYS_TR_RH_OWNER, Esys_NV_DefineSpace, Esys_NV_Increment, Esys_NV_Read, Esys_NV_ReadPublic,
-    Esys_TR_FromTPMPublic, TPM2B_AUTH, TPM2B_MAX_NV_BUFFER, TPM2B_NV_PUBLIC, TPMS_NV_PUBLIC,
+    Esys_TR_FromTPMPublic, TPM2B_AUTH, TPM2B_MAX_NV_BUFFER, TPM2B_NAME, TPM2B_NV_PUBLIC, TPMS_NV_PUBLIC,
 };
 
 use super::answer::{Answer, sized};
@@ -24,7 +24,23 @@ impl Esys {
 
     /// The Name of an index as it is now.
     pub(crate) fn index_name(&self, session: &Session<'_>, index: &Index<'_>) -> Result<Vec<u8>, Failure> {
-        let (mut public, mut name) = (Answer::<TPM2B_NV_PUBLIC>::none(), Answer::none());
+        let (_, name) = self.index_public(session, index)?;
+        let name: &TPM2B_NAME = name.get(FIND)?;
+        Ok(sized(&name.name, name.size).to_vec())
+    }
+
+    /// How many bytes an index has.
+    pub(crate) fn index_len(&self, session: &Session<'_>, index: &Index<'_>) -> Result<u16, Failure> {
+        let (public, _) = self.index_public(session, index)?;
+        Ok(public.get(FIND)?.nvPublic.dataSize)
+    }
+
+    fn index_public(
+        &self,
+        session: &Session<'_>,
+        index: &Index<'_>,
+    ) -> Result<(Answer<TPM2B_NV_PUBLIC>, Answer<TPM2B_NAME>), Failure> {
+        let (mut public, mut name) = (Answer::none(), Answer::none());
         // SAFETY: the context is live, and the slots take one structure each.
         let code = unsafe {
             Esys_NV_ReadPublic(
@@ -38,8 +54,7 @@ impl Esys {
             )
         };
         self.check(FIND, code)?;
-        let name = name.get(FIND)?;
-        Ok(sized(&name.name, name.size).to_vec())
+        Ok((public, name))
     }
 
     /// Defines an index of 8 bytes for the owner, with an empty password and without a policy.
@@ -86,6 +101,18 @@ impl Esys {
 
     /// The 8 bytes of an index as a number; nothing when the answer has another length.
     pub(crate) fn read_number(&self, session: &Session<'_>, index: &Index<'_>) -> Result<Option<u64>, Failure> {
+        let data = self.read_part(session, index, 0, NUMBER_LEN)?;
+        Ok(data[..].try_into().ok().map(u64::from_be_bytes))
+    }
+
+    /// Some bytes of an index that has an empty password.
+    pub(crate) fn read_part(
+        &self,
+        session: &Session<'_>,
+        index: &Index<'_>,
+        offset: u16,
+        len: u16,
+    ) -> Result<Vec<u8>, Failure> {
         let mut data = Answer::<TPM2B_MAX_NV_BUFFER>::none();
         // SAFETY: the context is live, and the slot takes one buffer.
         let code = unsafe {
@@ -96,19 +123,19 @@ impl Esys {
                 session.handle,
                 ESYS_TR_NONE,
                 ESYS_TR_NONE,
-                NUMBER_LEN,
-                0,
+                len,
+                offset,
                 data.slot(),
             )
         };
         self.check(READ, code)?;
         let data = data.get(READ)?;
-        Ok(sized(&data.buffer, data.size).try_into().ok().map(u64::from_be_bytes))
+        Ok(sized(&data.buffer, data.size).to_vec())
     }
 }
 
 const DEFINE: &str = "define the counter";
-const FIND: &str = "look at the counter";
+const FIND: &str = "look at an index";
 const INCREMENT: &str = "increment the counter";
-const READ: &str = "read the counter";
+const READ: &str = "read an index";
 const NUMBER_LEN: u16 = 8;

@@ -295,7 +295,7 @@ pub(super) fn structured(operation: &'static str, signature: &P256Signature) -> 
 }
 
 /// The numbers of a signature, each in 32 bytes: a TPM leaves out leading zeros.
-fn plain(operation: &'static str, signature: &TPMT_SIGNATURE) -> Result<P256Signature, Failure> {
+pub(super) fn plain(operation: &'static str, signature: &TPMT_SIGNATURE) -> Result<P256Signature, Failure> {
     let odd = Failure { operation, code: NOTHING_MADE };
     if signature.sigAlg != ALG_ECDSA {
         return Err(odd);
@@ -311,7 +311,7 @@ fn plain(operation: &'static str, signature: &TPMT_SIGNATURE) -> Result<P256Sign
     Ok(P256Signature(plain))
 }
 
-fn the_keys_own_scheme() -> TPMT_SIG_SCHEME {
+pub(super) fn the_keys_own_scheme() -> TPMT_SIG_SCHEME {
     TPMT_SIG_SCHEME { scheme: ALG_NULL, ..Default::default() }
 }
 

@@ -307,6 +307,7 @@ impl<'a, S: Subject> Run<'a, S> {
 fn rejection_name(rejection: &Rejection) -> &'static str {
     match rejection {
         Rejection::Closed(closed) => closed.id.name(),
+        Rejection::Credential => "credential",
         Rejection::Malformed(_) => "malformed",
         Rejection::NoIdentity => "no identity",
         Rejection::Order { .. } => "order",

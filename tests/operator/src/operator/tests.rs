@@ -1,4 +1,4 @@
-use holdfast_evidence::ImportSecret;
+use holdfast_evidence::{Endorsement, ImportSecret};
 use holdfast_types::P256Signature;
 use holdfast_vault_client::{EvidenceBody, Rejection, Tier, VaultStatus};
 
@@ -26,7 +26,7 @@ impl Stub {
         match request {
             Request::Status => Response::Status(Box::new(status())),
             Request::Challenge => Response::Challenge(self.challenge),
-            Request::Evidence { kind, .. } => Response::Evidence(self.evidence(kind)),
+            Request::Evidence { kind, .. } => Response::Evidence(Box::new(self.evidence(kind))),
             Request::Order(order) => {
                 self.orders.push(order);
                 match &self.refuses {
@@ -41,12 +41,22 @@ impl Stub {
     fn evidence(&self, kind: EvidenceKind) -> Evidence {
         let import_key = (kind == EvidenceKind::ImportKey).then(|| self.secret.public());
         Evidence {
-            body: EvidenceBody { box_name: BOX, version: "0".into(), tier: Tier::C, authority: None, import_key },
+            body: EvidenceBody {
+                box_name: BOX,
+                version: "0".into(),
+                tier: Tier::C,
+                authority: None,
+                box_key: P256Public([2; 33]),
+                import_key,
+                custody: None,
+            },
             registers: vec![0, 7, 11],
             values: vec![[0; 32], PCR_7, [11; 32]],
             quote: Vec::new(),
             signature: P256Signature([0; 64]),
             attestation_key: Vec::new(),
+            counter: None,
+            endorsement: Endorsement { public: Vec::new(), certificate: None },
         }
     }
 }

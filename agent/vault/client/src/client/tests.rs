@@ -129,6 +129,7 @@ fn every_method(client: &mut Client) -> Vec<(Request, Option<ClientError>)> {
             Request::Challenge => client.challenge().err(),
             Request::Order(order) => client.order(order.clone()).err(),
             Request::OrderLog { after } => client.order_log(*after).err(),
+            Request::ActivateCredential(credential) => client.activate_credential(credential.clone()).err(),
         };
         called.push((request, error));
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use holdfast_evidence::log::check_log;
 use holdfast_vault_client::LoggedOrder;
 use holdfast_vault_client::codec::ORDER_LOG_PAGE_LEN;
 use rusqlite::Connection;
@@ -28,14 +29,8 @@ fn log(vault: &mut Vault) -> (Vec<LoggedOrder>, usize) {
 
 /// Whether entries are a whole log that ends where a status says.
 fn is_whole(entries: &[LoggedOrder], status: &VaultStatus) -> bool {
-    let mut head = [0; 32];
-    for (entry, number) in entries.iter().zip(1..) {
-        if entry.number != number || entry.hash != entry.hash_after(&head) {
-            return false;
-        }
-        head = entry.hash;
-    }
-    (status.orders_logged, status.orders_head) == (entries.len() as u64, head)
+    let begins = entries.first().is_none_or(|first| first.number == 1);
+    begins && check_log(entries, status.orders_logged, &status.orders_head).is_ok()
 }
 
 /// A vault with a log of some pages: orders that were carried out and such that were not.

@@ -113,7 +113,8 @@ fn a_request_for_a_signature_carries_no_fact_of_the_network() {
             | Request::ApproveFirmware(_)
             | Request::Challenge
             | Request::Order(_)
-            | Request::OrderLog { .. } => false,
+            | Request::OrderLog { .. }
+            | Request::ActivateCredential(_) => false,
         }
     }
     assert!(signs(&Request::SignRandao { epoch: Epoch(0), validators: vec![] }));

@@ -1,8 +1,8 @@
 //! A TPM with somebody in front of it, who sees each call before it is made and may let it fail.
 
 use holdfast_hal::tpm::{
-    CounterDefined, CounterReading, NvIndex, PcrIndex, Quote, Resets, SealedBlob, Tpm, TpmError, TpmKind, TpmName,
-    UnsealPolicy,
+    CounterDefined, CounterReading, EndorsementKey, NvIndex, PcrIndex, Quote, Resets, SealedBlob, Statement, Tpm,
+    TpmError, TpmKind, TpmName, UnsealPolicy,
 };
 use holdfast_hal_sim::{Fault, Operation, SimTpm};
 use holdfast_types::{P256Public, P256Signature, PolicyDigest};
@@ -82,6 +82,18 @@ impl<F: FnMut(Operation, &SimTpm) -> Option<Fault>> Tpm for Watched<F> {
 
     fn quote(&mut self, pcrs: &[PcrIndex], qualifying: &[u8; 32]) -> Result<Quote, TpmError> {
         self.call(Operation::Quote, |tpm| tpm.quote(pcrs, qualifying))
+    }
+
+    fn certify_counter(&mut self, index: NvIndex, qualifying: &[u8; 32]) -> Result<Statement, TpmError> {
+        self.call(Operation::CertifyCounter, |tpm| tpm.certify_counter(index, qualifying))
+    }
+
+    fn endorsement_key(&mut self) -> Result<EndorsementKey, TpmError> {
+        self.call(Operation::EndorsementKey, |tpm| tpm.endorsement_key())
+    }
+
+    fn activate_credential(&mut self, id_object: &[u8], secret: &[u8]) -> Result<Zeroizing<Vec<u8>>, TpmError> {
+        self.call(Operation::ActivateCredential, |tpm| tpm.activate_credential(id_object, secret))
     }
 
     fn box_key(&mut self) -> Result<P256Public, TpmError> {
