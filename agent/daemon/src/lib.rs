@@ -21,4 +21,6 @@ pub mod run;
 
 pub mod board;
 pub mod edge;
+pub mod host;
 pub mod metrics;
+pub mod pairing;
