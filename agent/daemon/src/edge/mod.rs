@@ -1,5 +1,6 @@
 //! One module for each outside thing that the daemon talks to.
 
+pub mod api;
 pub mod beacon;
 pub mod bls;
 pub mod http;
