@@ -4,5 +4,7 @@ pub mod api;
 pub mod beacon;
 pub mod bls;
 pub mod http;
+pub mod mdns;
 pub mod peers;
+pub mod screen;
 pub mod vault;
