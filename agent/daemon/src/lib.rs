@@ -24,3 +24,4 @@ pub mod edge;
 pub mod host;
 pub mod metrics;
 pub mod pairing;
+pub mod surfaces;
