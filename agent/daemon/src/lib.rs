@@ -21,4 +21,7 @@ pub mod run;
 
 pub mod board;
 pub mod edge;
+pub mod host;
 pub mod metrics;
+pub mod pairing;
+pub mod surfaces;

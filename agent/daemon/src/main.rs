@@ -11,7 +11,7 @@ use holdfastd::check::check;
 use holdfastd::cli::Cli;
 use holdfastd::control::{NoHelper, Privileged};
 use holdfastd::daemon::{Daemon, Options};
-use holdfastd::{log, run};
+use holdfastd::{log, run, surfaces};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -45,7 +45,9 @@ async fn serve(daemon: Arc<Daemon>) -> anyhow::Result<()> {
         }
         tracing::info!("told to stop, finishing what is under way");
     };
+    let surfaces = tokio::spawn(surfaces::serve(Arc::clone(&daemon)));
     run::run(daemon, stop).await;
+    surfaces.abort();
     Ok(())
 }
 

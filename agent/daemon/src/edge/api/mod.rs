@@ -1,0 +1,221 @@
+//! The management API's server: HTTPS with client certificates, everything bounded, problems in place of bare errors.
+//!
+//! A request goes through `serve.rs`: its certificate is judged anew and its rate looked at, its route is found in
+//! [`ROUTES`](holdfast_api::routes::ROUTES) and its role is compared, and only then its body is read. Nothing here
+//! decides what an owner may do to shares; that is the vault's.
+
+mod answer;
+mod asked;
+mod connection;
+mod hall;
+mod idempotency;
+mod limits;
+mod listen;
+mod path;
+mod routes;
+mod serve;
+mod tls;
+mod vault;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use holdfast_provisioning::tls::TlsError;
+use rand::Rng as _;
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, Notify, Semaphore};
+use tokio::task::JoinHandle;
+
+pub use limits::{Limits, Rate};
+
+use crate::host::Host;
+use crate::pairing::Pairing;
+use answer::chain;
+use hall::{Hall, Party};
+use idempotency::Answers;
+use limits::{Buckets, FOLLOWERS_MAX, LARGE_BODIES_MAX};
+use tls::Tls;
+use vault::VaultCalls;
+
+/// What the API is made of.
+#[derive(Clone)]
+pub struct Parts {
+    /// The daemon behind it.
+    pub host: Arc<Host>,
+    /// The vault's socket.
+    pub vault: PathBuf,
+    /// The pairing code.
+    pub pairing: Pairing,
+    /// The bounds.
+    pub limits: Limits,
+}
+
+/// The API, as long as this is kept.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    tasks: Vec<JoinHandle<()>>,
+    api: Arc<Api>,
+}
+
+/// Why the API is not served.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address is taken, or not ours.
+    #[error("cannot serve the management API on {address}: is another daemon running, or the port taken")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        err: io::Error,
+    },
+    /// The process ends.
+    #[error("the management API cannot start while the daemon ends")]
+    Stopped(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// TLS cannot be set up.
+    #[error("cannot set up TLS for the management API: the box has to be paired anew if this stays")]
+    Tls(#[from] TlsError),
+}
+
+/// Everything that a request may need.
+pub(in crate::edge) struct Api {
+    host: Arc<Host>,
+    vault: VaultCalls,
+    pairing: Pairing,
+    limits: Limits,
+    tls: Tls,
+    hall: Hall,
+    rate: Buckets<Party>,
+    evidence_rate: Buckets<()>,
+    beacon_test_rate: Buckets<()>,
+    answers: Answers,
+    followers: Arc<Semaphore>,
+    large_bodies: Semaphore,
+    strangers_rate: Buckets<Party>,
+    /// Changes of configuration, cluster and ownership go one after the other.
+    changing: Mutex<()>,
+    certify_now: Notify,
+    started: u32,
+    requests: AtomicU64,
+}
+
+/// Starts to serve.
+///
+/// # Errors
+/// When the address is taken, or TLS cannot be set up.
+pub async fn start(parts: Parts, address: SocketAddr) -> Result<Server, StartError> {
+    let listener = TcpListener::bind(address).await.map_err(|err| StartError::Listen { address, err })?;
+    let address = listener.local_addr().map_err(|err| StartError::Listen { address, err })?;
+    let api = tokio::task::spawn_blocking(move || Api::new(parts))
+        .await
+        .map_err(|error| StartError::Stopped(error.into()))?;
+    let api = Arc::new(api?);
+    let tasks = vec![tokio::spawn(listen::accept(Arc::clone(&api), listener)), tokio::spawn(certify(Arc::clone(&api)))];
+    Ok(Server { address, tasks, api })
+}
+
+impl Server {
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Looks again at who owns the box, and has the key of TLS certified. Connections go on.
+    pub fn refresh(&self) {
+        self.api.certify_now.notify_one();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl Api {
+    fn new(parts: Parts) -> Result<Self, TlsError> {
+        let Parts { host, vault, pairing, limits } = parts;
+        Ok(Self {
+            tls: Tls::new(&host)?,
+            vault: VaultCalls::new(&vault),
+            pairing,
+            hall: Hall::new(limits),
+            rate: Buckets::new(limits.rate),
+            strangers_rate: Buckets::new(limits.rate_stranger),
+            evidence_rate: Buckets::new(limits.rate_evidence),
+            beacon_test_rate: Buckets::new(limits.rate_beacon_test),
+            limits,
+            host,
+            answers: Answers::default(),
+            followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
+            large_bodies: Semaphore::new(LARGE_BODIES_MAX),
+            changing: Mutex::new(()),
+            certify_now: Notify::new(),
+            started: rand::thread_rng().r#gen(),
+            requests: AtomicU64::new(0),
+        })
+    }
+
+    /// Takes up a change of owner or revocations. What cannot be taken up is told in the log, and the present state
+    /// stays.
+    async fn renew_tls(self: &Arc<Self>, vault_is_free: bool, leaf: Option<Vec<u8>>) {
+        let api = Arc::clone(self);
+        match tokio::task::spawn_blocking(move || api.tls.renew(&api.host, vault_is_free, leaf)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(error = chain(&error), "the API keeps the certificates that it had"),
+            Err(error) => tracing::error!(%error, "the API keeps the certificates that it had"),
+        }
+    }
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Api(..)")
+    }
+}
+
+/// Has the vault certify the key of TLS: at once, each day, and whenever the owner changes.
+async fn certify(api: Arc<Api>) {
+    let mut told = false;
+    loop {
+        // Of a vault that does not answer nothing new is known.
+        let status = api.vault.read(|vault| vault.status()).await.ok();
+        api.renew_tls(status.is_some_and(|status| status.authority.is_none()), None).await;
+        let mut again = CERTIFY_EVERY;
+        if api.tls.judge().is_some() {
+            let key = api.tls.public();
+            match api.vault.read(move |vault| vault.certify_tls_key(key)).await {
+                Ok(leaf) => {
+                    api.renew_tls(false, Some(leaf)).await;
+                    told = false;
+                }
+                Err(refused) => {
+                    again = CERTIFY_RETRY;
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(
+                            reason = refused.detail,
+                            "the vault certifies no key for the API, which shows one that names nobody until it does"
+                        );
+                    }
+                }
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(again) => {}
+            () = api.certify_now.notified() => {}
+        }
+    }
+}
+
+/// The vault's certificates count for a week.
+const CERTIFY_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+const CERTIFY_RETRY: Duration = Duration::from_secs(5);
