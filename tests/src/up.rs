@@ -101,13 +101,24 @@ fn run_dir(args: &Args) -> anyhow::Result<(PathBuf, bool)> {
     Ok((fs::canonicalize(dir)?, false))
 }
 
-/// What shows more, in another terminal or after the end.
-fn next_command(args: &Args, cluster: &Cluster) -> String {
-    match (&args.link_delay, cluster.boxes.first()) {
-        (None, Some(node)) => {
-            format!("curl http://127.0.0.1:{}/readyz    (node 0; /metrics, /v1/status too)", node.http_port())
-        }
-        _ => "./dev test line".to_owned(),
+/// Where the operator's contexts of this run lie: in the checkout, never in anybody's home folder. `./dev cli` reads them.
+fn command_home(args: &Args) -> anyhow::Result<PathBuf> {
+    let home = match &args.dir {
+        Some(dir) => dir.join("holdfast"),
+        None => crate::repo_root().join(".dev/holdfast"),
+    };
+    if home.exists() {
+        fs::remove_dir_all(&home).with_context(|| format!("cannot remove {}", home.display()))?;
+    }
+    Ok(home)
+}
+
+/// What shows more, in another terminal.
+fn next_command(args: &Args) -> String {
+    match (&args.link_delay, &args.dir) {
+        (Some(_), _) => "./dev test line".to_owned(),
+        (None, Some(dir)) => format!("./dev cli --home {} status --all", dir.join("holdfast").display()),
+        (None, None) => "./dev cli status --all".to_owned(),
     }
 }
 
@@ -130,12 +141,10 @@ impl Run {
             validators: args.validators.into(),
             slot_seconds: args.slot_seconds,
             link_delay: args.link_delay.clone(),
-            by_command: None,
+            by_command: Some(command_home(args)?),
             short_lease: None,
         };
         let mut cluster = Cluster::set_up(&options, |step| println!("· {step}"))?;
-        println!("· starting the daemons");
-        cluster.start_daemons()?;
         println!("· waiting for genesis, and until every node is ready");
         for node in &mut cluster.boxes {
             node.wait_for("ready", READY_MAX, |status| status.mode == Mode::Ready)?;
@@ -149,7 +158,7 @@ impl Run {
         let first = Slot(cluster.slot_now().unwrap_or_default().0 + 2);
         let table = Table::new(args.nodes, stdout().is_terminal());
         println!("{} validators on {} nodes, duties counted from slot {first} on; Ctrl-C ends", keys.len(), args.nodes);
-        println!("try next    {}", next_command(args, &cluster));
+        println!("try next    {}", next_command(args));
         Ok(Self { cluster, reader, table, first, epochs: args.epochs, stop })
     }
 

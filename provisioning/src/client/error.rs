@@ -53,7 +53,7 @@ pub enum ClientError {
         err: io::Error,
     },
     /// The exchange with the code failed.
-    #[error("{source}; {tries_left} tries are left")]
+    #[error("the box was not paired; {tries_left} tries are left")]
     Pairing {
         /// How.
         source: PakeError,

@@ -20,7 +20,7 @@ pub(crate) fn five_tries(dir: &Path) -> anyhow::Result<()> {
         let code = code_on_screen(&node.screen_socket())?;
         let wrong = PairingCode::random(CodeKind::Screen, &mut OsRng).to_string();
         let said = pair(&wrong)?;
-        ensure!(said.code == REFUSED, "a wrong code ended with {}: {}", said.code, said.err);
+        ensure!(said.code == FAILED, "a wrong code ended with {}: {}", said.code, said.err);
         ensure!(!said.err.contains(&code) && !said.out.contains(&code), "the code was said: {}", said.err);
         let left = screen(&node.screen_socket())?.pairing.map(|pairing| pairing.tries_left);
         ensure!(left.is_none_or(|left| left <= TRIES - tried), "{left:?} tries are left after {tried}");
@@ -38,7 +38,7 @@ pub(crate) fn five_tries(dir: &Path) -> anyhow::Result<()> {
     let stranger = Desk::new(&dir.join("stranger"), Place::here())?;
     let said =
         stranger.ask(&["pair", &address, "--code-file", "-", "--name", "mine", "--yes", EMULATED, PLAIN], &code)?;
-    ensure!(said.code == REFUSED && said.err.contains("owner"), "a stranger got {}: {}", said.code, said.err);
+    ensure!(said.code == NOT_PAIRED && said.err.contains("owner"), "a stranger got {}: {}", said.code, said.err);
     desk.run(&["status"])?;
     node.stop()
 }
@@ -65,6 +65,7 @@ fn screen_again(node: &NodeBox) -> anyhow::Result<u8> {
 }
 
 const TRIES: u8 = 5;
-const REFUSED: i32 = 3;
+const FAILED: i32 = 1;
+const NOT_PAIRED: i32 = 5;
 const EMULATED: &str = "--danger-accept-emulated-tpm";
 const PLAIN: &str = "--danger-no-passphrase";

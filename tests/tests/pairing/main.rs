@@ -30,9 +30,9 @@ fn main() -> ExitCode {
     }
     let chosen = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str()));
     let (mut passed, mut failed, began) = (0, 0, Instant::now());
-    for (name, scenario) in SCENARIOS.iter().filter(|(name, _)| chosen(name)) {
+    for (number, (name, scenario)) in SCENARIOS.iter().enumerate().filter(|(_, (name, _))| chosen(name)) {
         println!("test {name} ...");
-        let (dir, scenario_began) = (folder(name), Instant::now());
+        let (dir, scenario_began) = (folder(number), Instant::now());
         let result = catch_unwind(AssertUnwindSafe(|| scenario(&dir)))
             .unwrap_or_else(|_| Err(anyhow::anyhow!("it panicked, see above")));
         let seconds = scenario_began.elapsed().as_secs_f32();
@@ -57,9 +57,9 @@ fn main() -> ExitCode {
     if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// An empty folder for a scenario.
-fn folder(name: &str) -> PathBuf {
-    let dir = holdfast_tests::repo_root().join(format!(".dev/runs/pairing-{}/{name}", std::process::id()));
+/// An empty folder for a scenario. Its path is short, since that of a socket has at most 107 bytes.
+fn folder(number: usize) -> PathBuf {
+    let dir = holdfast_tests::repo_root().join(format!(".dev/runs/p{}/{number}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     dir
 }

@@ -65,7 +65,8 @@ impl Privileged for RecordReboot {
     }
 }
 
-#[cfg(all(test, feature = "danger_record_reboot"))]
+#[cfg(test)]
+#[cfg(feature = "danger_record_reboot")]
 mod tests {
     use super::*;
 

@@ -35,7 +35,7 @@ pub use limits::{Limits, Rate};
 
 use crate::host::Host;
 use crate::pairing::Pairing;
-use answer::chain;
+use answer::{Fail, chain};
 use hall::{Hall, Party};
 use idempotency::Answers;
 use limits::{Buckets, FOLLOWERS_MAX, LARGE_BODIES_MAX};
@@ -165,6 +165,14 @@ impl Api {
         })
     }
 
+    /// Has the vault certify the key of TLS, and shows that from the next connection on.
+    async fn certify_key(self: &Arc<Self>) -> Result<(), Fail> {
+        let key = self.tls.public();
+        let leaf = self.vault.read(move |vault| vault.certify_tls_key(key)).await?;
+        self.renew_tls(false, Some(leaf)).await;
+        Ok(())
+    }
+
     /// Takes up a change of owner or revocations. What cannot be taken up is told in the log, and the present state
     /// stays.
     async fn renew_tls(self: &Arc<Self>, vault_is_free: bool, leaf: Option<Vec<u8>>) {
@@ -192,12 +200,8 @@ async fn certify(api: Arc<Api>) {
         api.renew_tls(status.is_some_and(|status| status.authority.is_none()), None).await;
         let mut again = CERTIFY_EVERY;
         if api.tls.judge().is_some() {
-            let key = api.tls.public();
-            match api.vault.read(move |vault| vault.certify_tls_key(key)).await {
-                Ok(leaf) => {
-                    api.renew_tls(false, Some(leaf)).await;
-                    told = false;
-                }
+            match api.certify_key().await {
+                Ok(()) => told = false,
                 Err(refused) => {
                     again = CERTIFY_RETRY;
                     if !std::mem::replace(&mut told, true) {
