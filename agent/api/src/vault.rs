@@ -168,6 +168,8 @@ pub struct LoggedOrder {
     pub at: Timestamp,
     /// The kind of the order, or of the request that was refused.
     pub kind: String,
+    /// SHA-256 of the order as it came, `0x` hex; zero for other requests.
+    pub order: String,
     /// Why it was refused, if it was.
     pub refused: Option<String>,
     /// SHA-256 over the hash before and this entry, `0x` hex.

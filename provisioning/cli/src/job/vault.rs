@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use holdfast_api::{ApprovalRequest, OrderLog, OrderLogQuery, VaultState};
-use holdfast_evidence::{Approval, Order};
-use holdfast_types::Epoch;
+use holdfast_evidence::log::check_log;
+use holdfast_evidence::{Approval, LoggedOrder, Order};
+use holdfast_types::{Epoch, ParseHexError, Root};
 
 use super::words::{ago, short};
 use crate::evidence;
@@ -173,6 +174,7 @@ fn history(world: &mut World<'_>, file: Option<&Path>) -> Result<(), Failure> {
 /// Reads the whole log, page by page.
 fn orders(world: &mut World<'_>) -> Result<(), Failure> {
     let mut session = world.session()?;
+    let state: VaultState = session.get("/v1/vault")?;
     let mut log = OrderLog::default();
     for _ in 0..PAGES_MAX {
         let query = OrderLogQuery { after: log.orders.last().map_or(0, |order| order.number) };
@@ -182,6 +184,9 @@ fn orders(world: &mut World<'_>) -> Result<(), Failure> {
         }
         log.orders.extend(page.orders);
     }
+    // What was logged after the vault was asked for its head is for the next time.
+    log.orders.retain(|order| order.number <= state.orders_logged);
+    check_chain(&log, &state)?;
     let now = world.now;
     world.output.show(&log, |log| {
         let mut table = Table::new(&["NUMBER", "WHEN", "ORDER", "OUTCOME", "HASH"]);
@@ -195,6 +200,27 @@ fn orders(world: &mut World<'_>) -> Result<(), Failure> {
         }
         table
     })
+}
+
+/// Holds the log against the head that the vault told: the daemon, which carries both, cannot leave one out unnoticed.
+fn check_chain(log: &OrderLog, state: &VaultState) -> Result<(), Failure> {
+    let bytes = |hex: &str| hex.parse::<Root>().map(|root| root.0);
+    let entry = |logged: &holdfast_api::LoggedOrder| {
+        Ok(LoggedOrder {
+            number: logged.number,
+            at_ms: logged.at.0.0,
+            kind: logged.kind.clone(),
+            order: bytes(&logged.order)?,
+            refused: logged.refused.clone(),
+            hash: bytes(&logged.hash)?,
+        })
+    };
+    let read = || -> Result<_, ParseHexError> {
+        Ok((log.orders.iter().map(entry).collect::<Result<Vec<_>, ParseHexError>>()?, bytes(&state.orders_head)?))
+    };
+    let (entries, head) = read().map_err(|err| Failure::because("the log of orders has no form", err))?;
+    check_log(&entries, state.orders_logged, &head)
+        .map_err(|err| Failure::because("the log of orders is not what the vault wrote", err))
 }
 
 /// The first epoch that may be named in an order that gives up what came before.

@@ -1,8 +1,8 @@
 //! The orders of an owner, read back as a vault reads them, and what a vault says.
 
-use holdfast_api::EvidenceKind;
+use holdfast_api::{EvidenceKind, Timestamp};
 use holdfast_provisioning::authority::Authority;
-use holdfast_types::{Challenge, ValidatorPublic};
+use holdfast_types::{Challenge, Millis, ValidatorPublic};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -159,17 +159,69 @@ fn what_the_vault_says_is_shown() {
     let job = VaultJob::Evidence(EvidenceKind::Boot);
     let (evidence, _, result) = owner.acts(session, &[], |world, home| vault(world, home, job));
     result.unwrap();
-    let order = |number: u64, refused: Option<&str>| {
-        json!({"number": number, "at": "2026-11-27T11:30:17.000Z", "kind": "Import", "refused": refused,
-            "hash": format!("0x{}", "ab".repeat(32))})
-    };
-    let (session, _) = played::session(vec![
-        ("/v1/vault/orders?after=0", json!({"orders": [order(1, None), order(2, Some("the history is not known"))]})),
-        ("/v1/vault/orders?after=2", json!({"orders": []})),
-    ]);
+    let (session, _) = played::session(log_of(logged()));
     let (orders, _, result) = owner.acts(session, &[], |world, home| vault(world, home, VaultJob::Orders));
     result.unwrap();
     insta::assert_snapshot!([status, evidence, orders].join("\n"));
+}
+
+/// Two entries as a vault logs them.
+fn logged() -> Vec<LoggedOrder> {
+    let mut before = [0; 32];
+    let entry = |number, refused: Option<&str>| LoggedOrder {
+        number,
+        at_ms: 1_795_779_017_000,
+        kind: "Import".into(),
+        order: [7; 32],
+        refused: refused.map(str::to_owned),
+        hash: [0; 32],
+    };
+    let mut entries = vec![entry(1, None), entry(2, Some("the history is not known"))];
+    for entry in &mut entries {
+        entry.hash = entry.hash_after(&before);
+        before = entry.hash;
+    }
+    entries
+}
+
+/// What a box answers whose vault told the head of `logged()` and whose daemon shows these entries.
+fn log_of(entries: Vec<LoggedOrder>) -> Vec<(&'static str, Value)> {
+    let mut state = state();
+    state["ordersLogged"] = 2.into();
+    state["ordersHead"] = Root(logged()[1].hash).to_string().into();
+    let shown: Vec<Value> = entries
+        .into_iter()
+        .map(|entry| {
+            json!({"number": entry.number, "at": Timestamp(Millis(entry.at_ms)), "kind": entry.kind,
+                "order": Root(entry.order), "refused": entry.refused, "hash": Root(entry.hash)})
+        })
+        .collect();
+    vec![
+        ("/v1/vault", state),
+        ("/v1/vault/orders?after=0", json!({"orders": shown})),
+        ("/v1/vault/orders?after=2", json!({"orders": []})),
+    ]
+}
+
+#[test]
+fn a_log_that_the_daemon_changed_is_not_shown() {
+    let owner = owner();
+    let mut without = logged();
+    without.remove(0);
+    let mut done = logged();
+    done[1].refused = None;
+    let mut shortened = logged();
+    shortened.pop();
+    // The first entries may be gone: a box keeps the last ones.
+    for (entries, is_shown) in [(logged(), true), (without, true), (done, false), (shortened, false)] {
+        let mut answers = log_of(entries.clone());
+        if entries.len() == 1 && entries[0].number == 1 {
+            answers.push(("/v1/vault/orders?after=1", json!({"orders": []})));
+        }
+        let (session, _) = played::session(answers);
+        let (_, _, result) = owner.acts(session, &[], |world, home| vault(world, home, VaultJob::Orders));
+        assert_eq!(result.is_ok(), is_shown, "{entries:?}");
+    }
 }
 
 #[test]

@@ -79,6 +79,7 @@ pub(super) async fn log(api: &Api, asked: &Asked) -> Result<Answer, Fail> {
         number: logged.number,
         at: Timestamp(Millis(logged.at_ms)),
         kind: logged.kind,
+        order: hex_of(&logged.order),
         refused: logged.refused,
         hash: hex_of(&logged.hash),
     });
