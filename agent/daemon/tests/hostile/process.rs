@@ -34,6 +34,7 @@ pub(super) fn config(beacon: &str) -> Value {
             "listen": ["/ip4/127.0.0.1/tcp/0"],
             "addresses": [{ "operator": 1, "addresses": ["/ip4/127.0.0.1/tcp/1"] }],
         },
+        "api": { "listen": "127.0.0.1:0", "announce": false },
         "metrics": { "listen": "127.0.0.1:0" },
     })
 }
