@@ -58,8 +58,8 @@ pub(crate) fn ctrl_c(bench: &mut Bench) -> anyhow::Result<()> {
 }
 
 pub(crate) fn ctrl_c_at_start(bench: &mut Bench) -> anyhow::Result<()> {
-    let sealing = |devkit: &Devkit| devkit.said().contains("sealing the shares of node 1");
-    let (devkit, status) = interrupted(bench, "the second box being set up", sealing)?;
+    let importing = |devkit: &Devkit| devkit.said().contains("importing the cluster into box 1");
+    let (devkit, status) = interrupted(bench, "the second box being set up", importing)?;
     // As a shell says of what Ctrl-C ended. The folder stays: it has the logs of what was under way.
     ensure!(status.code() == Some(130), "expected exit 130, saw {status}: {}", devkit.said());
     devkit.expect_nothing_runs()?;
