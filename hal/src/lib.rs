@@ -9,3 +9,23 @@ pub mod tpm;
 pub mod blob;
 
 pub mod process;
+
+pub mod board;
+
+pub mod machine;
+
+pub mod storage;
+
+pub mod memory;
+
+pub mod cpu;
+
+pub mod power;
+
+pub mod clock;
+
+pub mod chip;
+
+pub mod link;
+
+pub mod system;
