@@ -59,6 +59,9 @@ const NEVER_NAMED: &[(&str, &[&str])] = &[
     ("agent/core", SANS_IO),
     ("agent/dkg", SANS_IO),
     ("agent/health", SANS_IO),
+    ("agent/health", &["holdfast_hal_linux", "holdfast_hal_tpm"]),
+    ("agent/core", &["holdfast_hal"]),
+    ("agent/dkg", &["holdfast_hal"]),
     ("agent/types", &["blst", "tokio", "std::fs", "std::net", "std::process", "Instant", "SystemTime", "rand"]),
     ("agent/bls", &["tokio", "std::fs", "std::net", "std::process", "std::thread", "Instant", "SystemTime", "OsRng"]),
     ("agent/vault", &["tokio", "prost", "serde_json", "libp2p", "reqwest", "std::net"]),
@@ -69,7 +72,6 @@ const NEVER_NAMED: &[(&str, &[&str])] = &[
 const SANS_IO: &[&str] = &[
     "tokio",
     "libp2p",
-    "holdfast_hal",
     "std::fs",
     "std::net",
     "std::env",

@@ -1,0 +1,178 @@
+//! Disks, filesystems, and the store that the signing history lives on.
+
+use super::{ALL, Row, TIMELY, critical, info, warning};
+use crate::condition::{Part::Disk, StopReason};
+use crate::measure::Measure as M;
+
+const REPLACE: &str =
+    "replace the disk; the shares move to another box only by the operator's orders, so prepare them first";
+
+pub(super) const ROWS: &[Row] = &[
+    critical(Disk, "disk.history-not-writable", M::DiskHistory)
+        .set()
+        .for_s(0, 10)
+        .text("signing stopped: the signing history cannot be written")
+        .remedy("free space or replace the disk, then restart the box; it goes on by itself once a record is on disk again")
+        .costs(ALL)
+        .from("own rule: no byte is signed before the record of it is on disk")
+        .stops(StopReason::HistoryNotWritable),
+    critical(Disk, "disk.failing", M::DiskFailing)
+        .set()
+        .for_s(0, 600)
+        .text("disk {of} says that it is failing")
+        .remedy(REPLACE)
+        .may_cost(ALL)
+        .from("ATA SMART RETURN STATUS; NVMe base specification, SMART log, critical warning: any bit")
+        .beside(&[M::DiskUsed, M::DiskSpare]),
+    warning(Disk, "disk.spare-low", M::DiskSpare)
+        .below(10.0, 15.0)
+        .for_s(60, 3600)
+        .text("disk {of} has {value} more spare blocks than its maker's limit")
+        .remedy("plan to replace the disk within weeks")
+        .may_cost(ALL)
+        .from("NVMe base specification, available spare against its threshold; 10 points ahead is own choice"),
+    critical(Disk, "disk.spare-low", M::DiskSpare)
+        .below(1.0, 2.0)
+        .for_s(60, 3600)
+        .text("disk {of} has used up its spare blocks: {value} above its maker's limit")
+        .remedy(REPLACE)
+        .may_cost(ALL)
+        .from("NVMe base specification: below the threshold the disk may fail or turn read-only"),
+    warning(Disk, "disk.worn", M::DiskUsed)
+        .above(80.0, 79.0)
+        .for_s(60, 3600)
+        .text("disk {of} has used up {value} of its rated life")
+        .remedy("plan to replace the disk within months")
+        .may_cost(ALL)
+        .from("NVMe percentage used, eMMC life time estimate (JEDEC JESD84-B51); 80 % is own choice, a year ahead as a rule"),
+    critical(Disk, "disk.worn", M::DiskUsed)
+        .above(99.0, 98.0)
+        .for_s(60, 3600)
+        .text("disk {of} has used up {value} of its rated life, which is all that its maker vouches for")
+        .remedy(REPLACE)
+        .may_cost(ALL)
+        .from("NVMe base specification: 100 % is the maker's estimate of the whole life; eMMC 0x0B likewise"),
+    warning(Disk, "disk.reserve-low", M::DiskReserve)
+        .above(1.0, 1.0)
+        .for_s(60, 3600)
+        .text("eMMC {of} has used up 80 % of its reserve")
+        .remedy("plan to replace the eMMC or to move the box to another disk")
+        .may_cost(ALL)
+        .from("JEDEC JESD84-B51, PRE_EOL_INFO 2"),
+    critical(Disk, "disk.reserve-low", M::DiskReserve)
+        .above(2.0, 2.0)
+        .for_s(60, 3600)
+        .text("eMMC {of} has used up 90 % of its reserve")
+        .remedy("replace the eMMC or move the box to another disk now")
+        .may_cost(ALL)
+        .from("JEDEC JESD84-B51, PRE_EOL_INFO 3"),
+    warning(Disk, "disk.media-errors", M::DiskMedia)
+        .set()
+        .for_s(0, 60)
+        .text("disk {of} lost or had to move data: {value}")
+        .remedy("replace the disk if this happens again within a month")
+        .may_cost(ALL)
+        .from("NVMe media and data integrity errors, ATA attributes 5, 187, 197 and 198: a sound disk has none"),
+    warning(Disk, "disk.io-errors", M::DiskIo)
+        .set()
+        .for_s(0, 60)
+        .text("the kernel could not read from or write to disk {of}: {value}")
+        .remedy("check the cable and the seat of the disk, then replace it")
+        .may_cost(ALL)
+        .from("Linux ABI documentation, ioerr_cnt: a sound disk has none"),
+    warning(Disk, "disk.hot", M::DiskHeadroom)
+        .below(5.0, 10.0)
+        .for_s(300, 300)
+        .text("disk {of} has {beside}, only {value} below what its maker allows")
+        .remedy("let more air to the disk, or give it a heat sink")
+        .may_cost(TIMELY)
+        .beside(&[M::DiskTemperature])
+        .from("the disk's own warning temperature, 70 °C where it tells none; 5 °C ahead is own choice"),
+    critical(Disk, "disk.hot", M::DiskHeadroom)
+        .below(0.0, 5.0)
+        .for_s(60, 300)
+        .text("disk {of} has {beside}, more than its maker allows")
+        .remedy("let more air to the disk now; it slows down or switches off to protect itself")
+        .costs(TIMELY)
+        .beside(&[M::DiskTemperature])
+        .from("NVMe base specification, warning composite temperature threshold"),
+    critical(Disk, "disk.filesystem-errors", M::DiskFilesystem)
+        .set()
+        .for_s(0, 60)
+        .text("the filesystem at {of} found {value} errors in itself")
+        .remedy("drain and restart the box so that the filesystem is checked; replace the disk if errors come back")
+        .may_cost(ALL)
+        .from("Linux ext4 documentation, errors_count: a sound filesystem has none"),
+    critical(Disk, "disk.read-only", M::DiskReadOnly)
+        .set()
+        .for_s(0, 10)
+        .text("the filesystem at {of} became read-only")
+        .remedy("restart the box so that the filesystem is checked; replace the disk if it happens again")
+        .may_cost(ALL)
+        .from("mount(8), errors=remount-ro: the kernel does this only after an error"),
+    warning(Disk, "disk.space-low", M::DiskFree)
+        .below(10.0, 12.0)
+        .for_s(60, 60)
+        .text("{value} of the space at {of} is left")
+        .remedy("find what grows there and remove it, but never the signing history")
+        .may_cost(ALL)
+        .from("own choice: ext4 keeps 5 % back, and a disk below a tenth slows down"),
+    critical(Disk, "disk.space-low", M::DiskFree)
+        .below(3.0, 5.0)
+        .for_s(10, 60)
+        .text("only {value} of the space at {of} is left; signing stops when the history no longer fits")
+        .remedy("free space now, or move the box to a larger disk")
+        .may_cost(ALL)
+        .from("own choice: 1 GB of a medium of 32 GB"),
+    warning(Disk, "disk.files-low", M::DiskFiles)
+        .below(10.0, 12.0)
+        .for_s(60, 60)
+        .text("{value} of the files that {of} can hold are left")
+        .remedy("find what makes so many files, and remove them")
+        .may_cost(ALL)
+        .from("own choice, as for space"),
+    critical(Disk, "disk.files-low", M::DiskFiles)
+        .below(3.0, 5.0)
+        .for_s(10, 60)
+        .text("only {value} of the files that {of} can hold are left; signing stops when none is")
+        .remedy("remove files now, or make the filesystem anew with more inodes")
+        .may_cost(ALL)
+        .from("own choice, as for space"),
+    warning(Disk, "disk.filling", M::DiskDaysLeft)
+        .below(7.0, 14.0)
+        .for_s(3600, 3600)
+        .text("{of} is full in {value} if it fills as in the last day")
+        .remedy("find what grows there before the space is gone")
+        .may_cost(ALL)
+        .from("own choice: a week is time to act, a fortnight is quiet"),
+    warning(Disk, "disk.files-filling", M::DiskFilesDaysLeft)
+        .below(7.0, 14.0)
+        .for_s(3600, 3600)
+        .text("{of} can make no more files in {value} if it goes on as in the last day")
+        .remedy("find what makes so many files before none can be made")
+        .may_cost(ALL)
+        .from("own choice, as for space"),
+    info(Disk, "disk.fsync-slow", M::DiskFsync)
+        .above(50.0, 30.0)
+        .for_s(600, 600)
+        .text("a sync of the signing history takes up to {value} (half of them {beside})")
+        .remedy("nothing to do today; a disk with power-loss protection would be faster")
+        .beside(&[M::DiskFsyncMedian])
+        .from("etcd's hardware guide asks for 10 ms at the 99th percentile; 50 ms of a slot is not felt yet"),
+    warning(Disk, "disk.fsync-slow", M::DiskFsync)
+        .above(300.0, 200.0)
+        .for_s(120, 300)
+        .text("a sync of the signing history takes up to {value} (half of them {beside})")
+        .remedy("find what else writes to this disk; replace the disk if nothing does")
+        .costs(TIMELY)
+        .beside(&[M::DiskFsyncMedian])
+        .from("own budget: one sync stands between decision and signature, and the reference asks 1000 IOPS of a disk"),
+    critical(Disk, "disk.fsync-slow", M::DiskFsync)
+        .above(2000.0, 1000.0)
+        .for_s(60, 300)
+        .text("a sync of the signing history takes up to {value}: votes come too late (half of them {beside})")
+        .remedy("replace the disk; nothing that is signed over a sync this long counts")
+        .costs(TIMELY)
+        .beside(&[M::DiskFsyncMedian])
+        .from("consensus specification: aggregates leave 4 s after votes are due; half of that is one sync"),
+];
