@@ -1,10 +1,11 @@
 //! A process' own folder in `/proc`, by proc(5).
 
-use std::fs::{self, File};
-use std::io::Read as _;
+use std::fs;
 use std::path::Path;
 
 use holdfast_hal::process::ProcessReading;
+
+use crate::files::text;
 
 /// Reads the folder of one process. What is absent, unreadable or in a form that we don't know is not present.
 pub(crate) fn read(folder: &Path) -> ProcessReading {
@@ -17,14 +18,8 @@ pub(crate) fn read(folder: &Path) -> ProcessReading {
     }
 }
 
-fn text(path: &Path) -> Option<String> {
-    let mut text = String::new();
-    File::open(path).ok()?.take(FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
-    Some(text)
-}
-
 /// The sum of lines of the form `Name:   12 kB`, which must all be there.
-fn sum_kib(text: &str, names: &[&str]) -> Option<u64> {
+pub(crate) fn sum_kib(text: &str, names: &[&str]) -> Option<u64> {
     let kib = |name: &&str| {
         let mut words = text.lines().find_map(|line| line.strip_prefix(*name)?.strip_prefix(':'))?.split_whitespace();
         let number = words.next()?.parse::<u64>().ok()?;
@@ -51,11 +46,8 @@ fn open_files(folder: &Path) -> Option<u64> {
     Some(count)
 }
 
-/// Far more than the kernel shows in any of these files; a recorded machine is a stranger's file.
-const FILE_BYTES_MAX: u64 = 64 * 1024;
-
 /// The kernel counts CPU time for user space in hundredths of a second on x86-64 and arm64 (`USER_HZ`).
-const MS_PER_TICK: u64 = 10;
+pub(crate) const MS_PER_TICK: u64 = 10;
 
 /// Fields between the program's name (the 2nd) and `utime` (the 14th).
 const UTIME_AFTER_NAME: usize = 11;
