@@ -16,6 +16,8 @@ pub mod machine;
 
 pub mod storage;
 
+pub mod latency;
+
 pub mod memory;
 
 pub mod cpu;
