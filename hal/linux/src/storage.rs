@@ -75,7 +75,7 @@ pub(crate) fn filesystem(root: &Path, mount: &str, written: bool) -> FilesystemR
         // Filesystems that make inodes as they need them say zero.
         inodes: space.as_ref().map(nix::sys::statvfs::Statvfs::files).filter(|files| *files > 0),
         free_inodes: space.as_ref().filter(|space| space.files() > 0).map(|space| space.files_available()),
-        read_only: line.map(|(_, options)| options.split(',').any(|option| option == "ro")),
+        read_only: line.map(|(_, options)| options.split(',').any(|option| READ_ONLY.contains(&option))),
         written,
         errors,
     }
@@ -91,3 +91,7 @@ fn mount_of<'a>(mounts: &'a str, mount: &str) -> Option<(&'a str, &'a str)> {
         Some((device, words.nth(1)?))
     })
 }
+
+/// Mount options of a filesystem that takes no writes. From Linux 6.15 on ext4 stays `rw` after an error and says
+/// `emergency_ro`; `shutdown` is its word for one that was cut off from its disk.
+const READ_ONLY: &[&str] = &["ro", "emergency_ro", "shutdown"];

@@ -270,7 +270,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(6))]
 
     /// Whatever stands in the kernel's files, reading them neither panics nor makes temperatures that cannot be.
     #[test]
