@@ -40,6 +40,27 @@ pub struct DiskReading {
     pub temperature_limit_c: Option<i32>,
 }
 
+impl DiskReading {
+    /// This reading, and what it does not have from another of the same disk: the kernel and the disk itself each tell a part.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            name: self.name,
+            model: self.model.or(other.model),
+            passed: self.passed.or(other.passed),
+            critical_warning: self.critical_warning.or(other.critical_warning),
+            used_percent: self.used_percent.or(other.used_percent),
+            spare_percent: self.spare_percent.or(other.spare_percent),
+            spare_limit_percent: self.spare_limit_percent.or(other.spare_limit_percent),
+            pre_eol: self.pre_eol.or(other.pre_eol),
+            media_errors: self.media_errors.or(other.media_errors),
+            io_errors: self.io_errors.or(other.io_errors),
+            temperature_c: self.temperature_c.or(other.temperature_c),
+            temperature_limit_c: self.temperature_limit_c.or(other.temperature_limit_c),
+        }
+    }
+}
+
 /// One filesystem.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FilesystemReading {
