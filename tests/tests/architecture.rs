@@ -24,7 +24,7 @@ const CRATES: &[(&str, &str, &str, &str)] = &[
     ("agent/dkg", "dkg", "types bls cluster wire", "dkg-secret"),
     ("agent/dkg/secret", "dkg-secret", "types eth bls", ""),
     ("agent/evidence", "evidence", "types", ""),
-    ("agent/health", "health", "types hal", "hal-sim"),
+    ("agent/health", "health", "types hal", "hal-sim hal-linux"),
     ("agent/vault/client", "vault-client", "types eth evidence", ""),
     (
         "agent/vault",

@@ -93,7 +93,8 @@ impl Health {
         Part::ALL.into_iter().filter_map(|part| self.grade(part)).chain(worst).max()
     }
 
-    /// Whether the box may sign, as far as health can tell.
+    /// Whether the box may sign, as far as health can tell. Before the first reading it may: the vault itself signs nothing
+    /// that it cannot record.
     #[must_use]
     pub fn signing(&self) -> SigningVerdict {
         let holding = self.trackers.iter().filter(|(_, tracker)| tracker.holds.is_some());
@@ -116,7 +117,9 @@ impl Health {
                     Seen::Value(value) => {
                         let tracker = self.trackers.entry(key.clone()).or_insert(Tracker::new(source));
                         tracker.weigh(now, row, value);
-                        tracker.evidence = evidence(row, value, &sample.of, samples);
+                        if tracker.holds.is_some() {
+                            tracker.evidence = evidence(row, value, &sample.of, samples);
+                        }
                     }
                 }
                 named.insert(key);

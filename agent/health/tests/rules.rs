@@ -192,6 +192,17 @@ fn more_peers_than_a_cluster_has_and_names_that_would_draw_are_cut() {
 }
 
 #[test]
+fn two_operators_of_one_name_are_two() {
+    let mut health = Health::new();
+    for now_s in [0, 60, 120] {
+        let changes = see(&mut health, now_s, |world| {
+            world.peers.peers.iter_mut().for_each(|peer| peer.name = "same".to_owned());
+        });
+        assert!(changes.is_empty(), "three of three are there: {changes:?}");
+    }
+}
+
+#[test]
 fn the_same_readings_in_another_order_give_the_same_changes() {
     let mut world = World::sound();
     for peer in &mut world.peers.peers {

@@ -1,6 +1,6 @@
 //! Peers and beacon nodes.
 
-use super::{Measure, Samples, Seen, bounded, float};
+use super::{Measure, SUBJECTS_MAX, Samples, Seen, bounded, float};
 use crate::condition::Subject;
 use crate::reading::{BeaconReading, BeaconsReading, PeerPath, PeerReading, PeersReading};
 
@@ -9,7 +9,9 @@ pub(super) fn peers(reading: &PeersReading, samples: &mut Samples<'_>) {
     for (of, peer) in &peers {
         self::peer(of, peer, samples);
     }
-    let connected: Vec<&PeerReading> = peers.iter().map(|(_, peer)| *peer).filter(|peer| peer.connected).collect();
+    // By themselves and not by name: two operators of one name are two, and each has a vote.
+    let all = reading.peers.iter().take(SUBJECTS_MAX);
+    let connected: Vec<&PeerReading> = all.filter(|peer| peer.connected).collect();
     let spare = (reading.threshold > 0).then(|| float(connected.len() as u64 + 1) - f64::from(reading.threshold));
     samples.number(Measure::PeersSpare, &Subject::ONLY, spare);
 
