@@ -78,12 +78,24 @@ fn chrony_tells_source_offset_and_root() {
         ..ClockReading::default()
     };
     assert_eq!(parse_tracking(TRACKING), Some(expected));
-    let lost = "7F7F0101,,0,0.000000000,0.000000000,0.0,0.0,0.0,0.0,0.0,1.0,1.0,0.0,Not synchronised";
+    let lost = "00000000,,0,0.000000000,0.000000001,0.000000000,0.000000000,-0.001,0.000,0.000,1.000000000,1.000000000,0.0,Not synchronised";
     let lost = parse_tracking(lost).unwrap();
     assert_eq!((lost.source, lost.leap), (None, Some(Leap::Unsynchronised)));
     for (word, leap) in [("Insert second", Leap::Insert), ("Delete second", Leap::Delete)] {
         assert_eq!(parse_tracking(&TRACKING.replace("Normal", word)).unwrap().leap, Some(leap));
     }
+}
+
+/// Of chrony 4.3 (`chronyd -x`) against a server that was 100 ms ahead; `chronyc tracking` called it "seconds slow".
+const SLOW: &str = "7F000001,127.0.0.1,2,1795797942.645124994,0.100036420,0.000001397,0.000004423,-0.001,0.024,4.330,\
+                    0.000100756,0.000012635,1.0,Normal\n";
+
+#[test]
+fn a_clock_that_is_slow_has_a_negative_offset() {
+    let slow = parse_tracking(SLOW).unwrap();
+    assert_eq!((slow.offset_us, slow.root_delay_us, slow.root_dispersion_us), (Some(-100_036), Some(101), Some(13)));
+    let bare = "127.0.0.1,-,0,0,0,4294967295,0,0,0,0\n";
+    assert_eq!(parse_authdata(bare, slow.source.as_deref().unwrap()), Some(false));
 }
 
 #[test]
