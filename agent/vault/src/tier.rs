@@ -26,20 +26,21 @@ impl Machine {
     /// When the TPM does not say what was measured.
     pub fn look(root: &Path, tpm: &mut dyn Tpm) -> Result<Self, TpmError> {
         let is = |tier, reason: &str| Ok(Self { tier, reason: reason.into() });
-        if tpm.kind() == TpmKind::Emulated {
-            return is(Tier::C, "the TPM is emulated");
+        let secure_boot = secure_boot(root);
+        let measured = !tpm.read_pcrs(&[PcrIndex(7), PcrIndex(11)])?.contains(&[0; 32]);
+        match (tpm.kind(), secure_boot, measured) {
+            (TpmKind::Emulated, true, true) => {
+                is(Tier::C, "the TPM is emulated; Secure Boot is on and the boot is measured")
+            }
+            (TpmKind::Emulated, ..) => is(Tier::C, "the TPM is emulated"),
+            (_, false, _) => {
+                is(Tier::B, "Secure Boot is off or not there: other software can boot on this machine and use its TPM")
+            }
+            (_, _, false) => {
+                is(Tier::B, "the boot is not measured into the TPM: registers 7 and 11 do not both have a value")
+            }
+            (_, true, true) => is(Tier::A, "TPM, Secure Boot and measured boot"),
         }
-        if !secure_boot(root) {
-            return is(
-                Tier::B,
-                "Secure Boot is off or not there: other software can boot on this machine and use its TPM",
-            );
-        }
-        let measured = tpm.read_pcrs(&[PcrIndex(7), PcrIndex(11)])?;
-        if measured.contains(&[0; 32]) {
-            return is(Tier::B, "the boot is not measured into the TPM: registers 7 and 11 do not both have a value");
-        }
-        is(Tier::A, "TPM, Secure Boot and measured boot")
     }
 }
 
