@@ -20,6 +20,9 @@ pub struct Cli {
     /// Serve the box's own screen on this socket.
     #[arg(long, value_name = "PATH")]
     pub screen_socket: Option<PathBuf>,
+    /// Where the boot notes that it could not open what the box keeps: then the box only says so on its screen.
+    #[arg(long, value_name = "FILE", default_value = "/run/holdfast-boot/var-volatile", hide = true)]
+    pub volatile: PathBuf,
     /// Check the configuration and the cluster lock in the folder, then end.
     #[arg(long)]
     pub check: bool,

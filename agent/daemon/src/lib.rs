@@ -25,3 +25,4 @@ pub mod host;
 pub mod metrics;
 pub mod pairing;
 pub mod surfaces;
+pub mod volatile;

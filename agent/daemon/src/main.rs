@@ -11,6 +11,7 @@ use holdfastd::check::check;
 use holdfastd::cli::Cli;
 use holdfastd::control::{NoHelper, Privileged};
 use holdfastd::daemon::{Daemon, Options};
+use holdfastd::volatile::{self, Volatile};
 use holdfastd::{log, run, surfaces};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -27,15 +28,16 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     let privileged = privileged(&cli);
+    let volatile = Volatile::noted(&cli.volatile);
     let Cli { state, vault, board, screen_socket, .. } = cli;
     let daemon = Daemon::open(Options { state, vault, board, screen_socket, privileged, logs })?;
     let runtime = Runtime::new().context("cannot start the runtime")?;
-    let result = runtime.block_on(serve(daemon));
+    let result = runtime.block_on(serve(daemon, volatile));
     runtime.shutdown_timeout(END_MAX);
     result
 }
 
-async fn serve(daemon: Arc<Daemon>) -> anyhow::Result<()> {
+async fn serve(daemon: Arc<Daemon>, volatile: Option<Volatile>) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let stop = async {
@@ -45,6 +47,12 @@ async fn serve(daemon: Arc<Daemon>) -> anyhow::Result<()> {
         }
         tracing::info!("told to stop, finishing what is under way");
     };
+    if let Some(why) = volatile {
+        return tokio::select! {
+            served = volatile::serve(daemon, why) => Ok(served?),
+            () = stop => Ok(()),
+        };
+    }
     let surfaces = tokio::spawn(surfaces::serve(Arc::clone(&daemon)));
     run::run(daemon, stop).await;
     surfaces.abort();
