@@ -11,6 +11,7 @@
 
 mod batch;
 mod combine;
+mod fixed;
 mod path;
 mod raw;
 mod secret;
@@ -19,5 +20,7 @@ mod verify;
 pub use batch::{BatchItem, verify_batch};
 pub use combine::{AggregateError, CombineError, Unproven, aggregate, combine, interpolate_public, prove_batch};
 pub use path::path;
-pub use secret::{HashedRoot, InvalidSecret, ShareSecret, SplitError, ValidatorSecret, public_of, sign_with};
+pub use secret::{
+    HashedRoot, InvalidSecret, ShareSecret, SplitError, ValidatorSecret, public_of, sign_many, sign_with,
+};
 pub use verify::{VerifyError, fast_aggregate_verify, verify_group, verify_partial};

@@ -9,18 +9,43 @@
 use std::mem::size_of;
 use std::ptr;
 
+use zeroize::DefaultIsZeroes;
+
 use blst::{
-    BLST_ERROR, blst_bendian_from_scalar, blst_hash_to_g2, blst_p1_affine, blst_p1_affine_compress,
-    blst_p1_affine_in_g1, blst_p1_affine_is_inf, blst_p1_to_affine, blst_p1_uncompress, blst_p1s_add,
-    blst_p1s_mult_pippenger, blst_p1s_mult_pippenger_scratch_sizeof, blst_p2, blst_p2_affine, blst_p2_affine_compress,
-    blst_p2_affine_in_g2, blst_p2_affine_is_inf, blst_p2_to_affine, blst_p2_uncompress, blst_p2s_add,
-    blst_p2s_mult_pippenger, blst_p2s_mult_pippenger_scratch_sizeof, blst_scalar, blst_scalar_from_be_bytes,
-    blst_scalar_from_bendian, blst_scalar_from_uint64, blst_sha256, blst_sign_pk_in_g1, blst_sk_add_n_check,
-    blst_sk_check, blst_sk_inverse, blst_sk_mul_n_check, blst_sk_sub_n_check, blst_sk_to_pk_in_g1, limb_t,
+    BLST_ERROR, blst_bendian_from_scalar, blst_fp, blst_fp_cneg, blst_fp_from_bendian, blst_fp2, blst_fp2_cneg,
+    blst_fp2_inverse, blst_fp2_mul, blst_fp2_sqr, blst_fp2_sub, blst_hash_to_g2, blst_p1_affine,
+    blst_p1_affine_compress, blst_p1_affine_in_g1, blst_p1_affine_is_inf, blst_p1_to_affine, blst_p1_uncompress,
+    blst_p1s_add, blst_p1s_mult_pippenger, blst_p1s_mult_pippenger_scratch_sizeof, blst_p2, blst_p2_add_or_double,
+    blst_p2_add_or_double_affine, blst_p2_affine, blst_p2_affine_compress, blst_p2_affine_in_g2, blst_p2_affine_is_inf,
+    blst_p2_cneg, blst_p2_double, blst_p2_generator, blst_p2_is_inf, blst_p2_to_affine, blst_p2_uncompress,
+    blst_p2s_add, blst_p2s_mult_pippenger, blst_p2s_mult_pippenger_scratch_sizeof, blst_p2s_to_affine, blst_scalar,
+    blst_scalar_from_be_bytes, blst_scalar_from_bendian, blst_scalar_from_uint64, blst_sha256, blst_sign_pk_in_g1,
+    blst_sk_add_n_check, blst_sk_check, blst_sk_inverse, blst_sk_mul_n_check, blst_sk_sub_n_check, blst_sk_to_pk_in_g1,
+    limb_t,
 };
 
 /// The ciphersuite of the consensus specification: signatures in G2, proof of possession.
 pub(crate) const DST: &[u8] = b"BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_";
+
+/// (1 + i)^(-(p - 1) / 3), whose real part is 0.
+const PSI_X: [u8; 48] = [
+    0x1a, 0x01, 0x11, 0xea, 0x39, 0x7f, 0xe6, 0x99, 0xec, 0x02, 0x40, 0x86, 0x63, 0xd4, 0xde, 0x85, 0xaa, 0x0d, 0x85,
+    0x7d, 0x89, 0x75, 0x9a, 0xd4, 0x89, 0x7d, 0x29, 0x65, 0x0f, 0xb8, 0x5f, 0x9b, 0x40, 0x94, 0x27, 0xeb, 0x4f, 0x49,
+    0xff, 0xfd, 0x8b, 0xfd, 0x00, 0x00, 0x00, 0x00, 0xaa, 0xad,
+];
+/// (1 + i)^(-(p - 1) / 2).
+const PSI_Y: [[u8; 48]; 2] = [
+    [
+        0x13, 0x52, 0x03, 0xe6, 0x01, 0x80, 0xa6, 0x8e, 0xe2, 0xe9, 0xc4, 0x48, 0xd7, 0x7a, 0x2c, 0xd9, 0x1c, 0x3d,
+        0xed, 0xd9, 0x30, 0xb1, 0xcf, 0x60, 0xef, 0x39, 0x64, 0x89, 0xf6, 0x1e, 0xb4, 0x5e, 0x30, 0x44, 0x66, 0xcf,
+        0x3e, 0x67, 0xfa, 0x0a, 0xf1, 0xee, 0x7b, 0x04, 0x12, 0x1b, 0xde, 0xa2,
+    ],
+    [
+        0x06, 0xaf, 0x0e, 0x04, 0x37, 0xff, 0x40, 0x0b, 0x68, 0x31, 0xe3, 0x6d, 0x6b, 0xd1, 0x7f, 0xfe, 0x48, 0x39,
+        0x5d, 0xab, 0xc2, 0xd3, 0x43, 0x5e, 0x77, 0xf7, 0x6e, 0x17, 0x00, 0x92, 0x41, 0xc5, 0xee, 0x67, 0x99, 0x2f,
+        0x72, 0xec, 0x05, 0xf4, 0xc8, 0x10, 0x84, 0xfb, 0xed, 0xe3, 0xcc, 0x09,
+    ],
+];
 
 /// The bits of a scalar.
 pub(crate) const SCALAR_BITS: usize = 255;
@@ -139,6 +164,10 @@ impl MessagePoint {
         // SAFETY: reads one point and writes the other.
         unsafe { blst_p2_to_affine(&mut affine, &self.0) };
         affine
+    }
+
+    pub(crate) fn as_sum(&self) -> Sum {
+        Sum(self.0)
     }
 }
 
@@ -276,6 +305,165 @@ impl SignaturePoint {
         // SAFETY: reads one point and writes the other.
         unsafe { blst_p2_to_affine(&mut affine, sum) };
         Self(affine)
+    }
+}
+
+/// An element of the field that the coordinates of G2 are from. All operations are constant time.
+#[derive(Clone, Copy)]
+pub(crate) struct Fp2(blst_fp2);
+
+impl Fp2 {
+    pub(crate) const ZERO: Self = Self(blst_fp2 { fp: [blst_fp { l: [0; 6] }; 2] });
+
+    /// 1, from the generator, whose z it is.
+    pub(crate) fn one() -> Self {
+        // SAFETY: the function gives a constant of the library.
+        Self(unsafe { (*blst_p2_generator()).z })
+    }
+
+    pub(crate) fn minus(&self, other: &Self) -> Self {
+        let mut out = Self::ZERO;
+        // SAFETY: three valid elements.
+        unsafe { blst_fp2_sub(&mut out.0, &self.0, &other.0) };
+        out
+    }
+
+    pub(crate) fn times(&self, other: &Self) -> Self {
+        let mut out = Self::ZERO;
+        // SAFETY: as for `minus`.
+        unsafe { blst_fp2_mul(&mut out.0, &self.0, &other.0) };
+        out
+    }
+
+    pub(crate) fn squared(&self) -> Self {
+        let mut out = Self::ZERO;
+        // SAFETY: two valid elements.
+        unsafe { blst_fp2_sqr(&mut out.0, &self.0) };
+        out
+    }
+
+    /// The inverse; 0 for 0.
+    pub(crate) fn inverse(&self) -> Self {
+        let mut out = Self::ZERO;
+        // SAFETY: as for `squared`.
+        unsafe { blst_fp2_inverse(&mut out.0, &self.0) };
+        out
+    }
+
+    /// Its negative for 1, itself for 0.
+    pub(crate) fn negative_if(&self, flag: u64) -> Self {
+        let mut out = Self::ZERO;
+        // SAFETY: as for `squared`.
+        unsafe { blst_fp2_cneg(&mut out.0, &self.0, flag == 1) };
+        out
+    }
+
+    fn conjugate(&self) -> Self {
+        let [real, imaginary] = self.0.fp;
+        let mut out = Self(blst_fp2 { fp: [real, blst_fp { l: [0; 6] }] });
+        // SAFETY: two valid elements of the base field.
+        unsafe { blst_fp_cneg(&mut out.0.fp[1], &imaginary, true) };
+        out
+    }
+
+    fn from_bendian(real: &[u8; 48], imaginary: &[u8; 48]) -> Self {
+        let mut out = Self::ZERO;
+        for (part, bytes) in out.0.fp.iter_mut().zip([real, imaginary]) {
+            // SAFETY: the function reads exactly 48 bytes.
+            unsafe { blst_fp_from_bendian(part, bytes.as_ptr()) };
+        }
+        out
+    }
+}
+
+impl DefaultIsZeroes for Fp2 {}
+
+impl Default for Fp2 {
+    fn default() -> Self {
+        Self::ZERO
+    }
+}
+
+/// The limbs of the coordinates, in the order in which [`point_of`] takes them.
+pub(crate) fn limbs(point: &blst_p2_affine) -> [[u64; 6]; 4] {
+    [point.x.fp[0].l, point.x.fp[1].l, point.y.fp[0].l, point.y.fp[1].l]
+}
+
+/// The coordinates with these limbs.
+pub(crate) fn point_of(limbs: &[[u64; 6]; 4]) -> [Fp2; 2] {
+    let pair = |at: usize| Fp2(blst_fp2 { fp: [blst_fp { l: limbs[at] }, blst_fp { l: limbs[at + 1] }] });
+    [pair(0), pair(2)]
+}
+
+/// The map of G2 that multiplies a point by -z at the cost of two multiplications in the field.
+pub(crate) struct Psi([Fp2; 2]);
+
+impl Psi {
+    pub(crate) fn new() -> Self {
+        let x = Fp2::from_bendian(&[0; 48], &PSI_X);
+        Self([x, Fp2::from_bendian(&PSI_Y[0], &PSI_Y[1])])
+    }
+
+    /// z times an affine point.
+    pub(crate) fn times_z(&self, [x, y]: &[Fp2; 2]) -> [Fp2; 2] {
+        [x.conjugate().times(&self.0[0]), y.conjugate().times(&self.0[1]).negative_if(1)]
+    }
+}
+
+/// A point of G2 as sums keep it: x and y with the denominators apart.
+///
+/// How the denominators came about says something of the scalars, so sums of secret multiples are wiped.
+#[derive(Clone, Copy, Default)]
+#[repr(transparent)]
+pub(crate) struct Sum(blst_p2);
+
+impl DefaultIsZeroes for Sum {}
+
+impl Sum {
+    /// Constant time, and right for any two points.
+    pub(crate) fn plus(&self, other: &Self) -> Self {
+        let mut out = blst_p2::default();
+        // SAFETY: three valid points.
+        unsafe { blst_p2_add_or_double(&mut out, &self.0, &other.0) };
+        Self(out)
+    }
+
+    /// As [`Sum::plus`].
+    pub(crate) fn plus_affine(&self, [x, y]: &[Fp2; 2]) -> Self {
+        let mut out = blst_p2::default();
+        // SAFETY: three valid points.
+        unsafe { blst_p2_add_or_double_affine(&mut out, &self.0, &blst_p2_affine { x: x.0, y: y.0 }) };
+        Self(out)
+    }
+
+    pub(crate) fn doubled(&self) -> Self {
+        let mut out = blst_p2::default();
+        // SAFETY: two valid points.
+        unsafe { blst_p2_double(&mut out, &self.0) };
+        Self(out)
+    }
+
+    pub(crate) fn negative(mut self) -> Self {
+        // SAFETY: a valid point.
+        unsafe { blst_p2_cneg(&mut self.0, true) };
+        self
+    }
+
+    pub(crate) fn is_infinity(&self) -> bool {
+        // SAFETY: reads the point only.
+        unsafe { blst_p2_is_inf(&self.0) }
+    }
+
+    /// All of them with their denominators divided out, by one division.
+    pub(crate) fn to_affine(sums: &[Self]) -> Vec<blst_p2_affine> {
+        let mut out = vec![blst_p2_affine::default(); sums.len()];
+        if !sums.is_empty() {
+            let list = [sums.as_ptr().cast::<blst_p2>(), ptr::null()];
+            // SAFETY: a null after the first pointer means that the points lie side by side, which `repr(transparent)`
+            // gives; there are `len` of them, and as many places.
+            unsafe { blst_p2s_to_affine(out.as_mut_ptr(), list.as_ptr(), sums.len()) };
+        }
+        out
     }
 }
 

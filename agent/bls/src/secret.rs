@@ -3,6 +3,7 @@
 //! No secret can be printed, compared or copied by accident, and all are wiped when dropped. They are boxed, so that moving one
 //! leaves nothing behind. Dealing makes no such promise for its intermediate values: it never runs on a box.
 
+use std::cell::OnceCell;
 use std::fmt;
 
 use holdfast_types::{
@@ -11,7 +12,8 @@ use holdfast_types::{
 use rand_core::{CryptoRng, RngCore};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::raw::{MessagePoint, Scalar};
+use crate::fixed::Table;
+use crate::raw::{MessagePoint, Scalar, SignaturePoint};
 
 /// The bytes are no secret key: 0, or not below the group order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,14 +76,26 @@ impl fmt::Debug for ShareSecret {
     }
 }
 
-/// A signing root hashed to the curve: half the work of a signature, shared by all keys that sign the same root.
-pub struct HashedRoot(MessagePoint);
+/// A signing root hashed to the curve: half the work of a signature, shared by all keys that sign the same root. What many
+/// keys sign gets a table besides, which does most of the other half.
+pub struct HashedRoot {
+    point: MessagePoint,
+    table: OnceCell<Option<Table>>,
+}
 
 impl HashedRoot {
     /// Hashes a signing root to the curve.
     #[must_use]
     pub fn new(root: SigningRoot) -> Self {
-        Self(MessagePoint::hash(&root.0))
+        Self { point: MessagePoint::hash(&root.0), table: OnceCell::new() }
+    }
+
+    /// The table, when it is there or will pay for itself.
+    fn table_for(&self, secrets: usize) -> Option<&Table> {
+        if secrets < TABLE_PAYS_FROM && self.table.get().is_none() {
+            return None;
+        }
+        self.table.get_or_init(|| Table::new(&self.point)).as_ref()
     }
 }
 
@@ -101,8 +115,27 @@ impl fmt::Debug for HashedRoot {
 /// When the bytes are no secret key.
 pub fn sign_with(secret_be: &[u8; 32], root: &HashedRoot) -> Result<PartialSignature, InvalidSecret> {
     let mut secret = Scalar::from_small(0);
-    if secret.set_secret(secret_be) { Ok(PartialSignature(secret.sign(&root.0))) } else { Err(InvalidSecret) }
+    if secret.set_secret(secret_be) { Ok(PartialSignature(secret.sign(&root.point))) } else { Err(InvalidSecret) }
 }
+
+/// Signs one root with many shares; the answers are those of [`sign_with`], in the order of the shares. Once there are enough
+/// shares for it to pay, a table of the root does most of the work.
+///
+/// The time depends on how many shares there are, not on which. Their scalars and all sums of secret multiples are wiped
+/// before this returns; what single operations leave in frames that are gone is for the caller to overwrite.
+#[must_use]
+pub fn sign_many(secrets_be: &[&[u8; 32]], root: &HashedRoot) -> Vec<Result<PartialSignature, InvalidSecret>> {
+    match root.table_for(secrets_be.len()) {
+        None => secrets_be.iter().map(|secret| sign_with(secret, root)).collect(),
+        Some(table) => {
+            let answer = |point: SignaturePoint| PartialSignature(point.compress());
+            table.sign(secrets_be).into_iter().map(|point| point.map(answer).ok_or(InvalidSecret)).collect()
+        }
+    }
+}
+
+/// A table costs 4.3 million aarch64 instructions and saves 1.2 million a signature, less where few share a division.
+const TABLE_PAYS_FROM: usize = 4;
 
 /// The public key of a share whose big-endian bytes stay where they are.
 ///

@@ -6,6 +6,7 @@ mod against_blstrs;
 mod batches;
 mod hostile;
 mod live_cluster;
+mod many;
 mod subsets;
 
 use holdfast_bls::{ShareSecret, ValidatorSecret};
