@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 
-use holdfast_bls::{HashedRoot, InvalidSecret};
+use holdfast_bls::{HashedRoot, sign_many};
 use holdfast_types::{LockHash, PartialSignature, ShareIndex, SigningRoot, ValidatorPublic};
-use holdfast_vault_client::IdentityKey;
 use holdfast_vault_client::codec::BATCH_LEN_MAX;
+use holdfast_vault_client::{IdentityKey, SigningRefused};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -63,15 +63,8 @@ impl KeyRoom {
     }
 }
 
-/// The roots of one batch as points of the curve: most often one for the whole batch, so each is hashed once.
-#[derive(Default)]
-pub(crate) struct HashedRoots(BTreeMap<SigningRoot, HashedRoot>);
-
-impl HashedRoots {
-    fn of(&mut self, root: SigningRoot) -> &HashedRoot {
-        self.0.entry(root).or_insert_with(|| HashedRoot::new(root))
-    }
-}
+/// What was signed, or why not, in the order that was asked for.
+pub(crate) type Signatures = Vec<Result<PartialSignature, SigningRefused>>;
 
 /// All keys of this vault.
 pub(crate) struct Keys {
@@ -150,19 +143,15 @@ impl Keys {
         self.pins.as_ref()
     }
 
-    /// Signs what the history has recorded. Fails only for a share that is not here or no key, which neither the import
-    /// nor the caller lets through.
-    pub(crate) fn sign(&self, proof: Recorded, hashed: &mut HashedRoots) -> Result<PartialSignature, InvalidSecret> {
-        self.sign_root(proof.validator(), proof.root(), hashed)
+    /// Signs what the history has recorded; what was refused stays refused. Refuses itself only for a share that is not here or
+    /// no key, which neither the import nor the caller lets through.
+    pub(crate) fn sign(&self, recorded: Vec<Result<Recorded, SigningRefused>>) -> Signatures {
+        self.sign_roots(recorded.into_iter().map(|proof| proof.map(|proof| (*proof.validator(), proof.root()))))
     }
 
-    /// Signs what cannot be slashed and was admitted. Fails as [`Keys::sign`] does.
-    pub(crate) fn sign_admitted(
-        &self,
-        proof: Admitted,
-        hashed: &mut HashedRoots,
-    ) -> Result<PartialSignature, InvalidSecret> {
-        self.sign_root(proof.validator(), proof.root(), hashed)
+    /// Signs what cannot be slashed and was admitted. Refuses as [`Keys::sign`] does.
+    pub(crate) fn sign_admitted(&self, admitted: Vec<Result<Admitted, SigningRefused>>) -> Signatures {
+        self.sign_roots(admitted.into_iter().map(|proof| proof.map(|proof| (*proof.validator(), proof.root()))))
     }
 
     /// Wipes everything and gives the room back.
@@ -221,16 +210,33 @@ impl Keys {
         Some(self.slot_mut(slot))
     }
 
-    fn sign_root(
+    /// Signs each root with all shares that are to sign it at once: most often one root is asked for the whole batch.
+    fn sign_roots(
         &self,
-        validator: &ValidatorPublic,
-        root: SigningRoot,
-        hashed: &mut HashedRoots,
-    ) -> Result<PartialSignature, InvalidSecret> {
-        let slot = *self.slots.get(validator).ok_or(InvalidSecret)?;
-        let signed = holdfast_bls::sign_with(self.slot(slot), hashed.of(root));
+        asked: impl Iterator<Item = Result<(ValidatorPublic, SigningRoot), SigningRefused>>,
+    ) -> Signatures {
+        let mut by_root: BTreeMap<SigningRoot, (Vec<usize>, Vec<&[u8; 32]>)> = BTreeMap::new();
+        let mut answers = Signatures::new();
+        for (at, asked) in asked.enumerate() {
+            answers.push(asked.and_then(|(validator, root)| {
+                if let Some(slot) = self.slots.get(&validator) {
+                    let (places, shares) = by_root.entry(root).or_default();
+                    places.push(at);
+                    shares.push(self.slot(*slot));
+                }
+                // Until it is signed below.
+                Err(SigningRefused::UnknownValidator(validator))
+            }));
+        }
+        for (root, (places, shares)) in by_root {
+            for (at, signed) in places.into_iter().zip(sign_many(&shares, &HashedRoot::new(root))) {
+                if let Ok(signature) = signed {
+                    answers[at] = Ok(signature);
+                }
+            }
+        }
         wipe_stack();
-        signed
+        answers
     }
 
     fn slot(&self, index: usize) -> &[u8; 32] {

@@ -264,8 +264,8 @@ impl Vault {
     fn signed(&self, admitted: crate::requests::Admitted) -> Result<PartialSignature, Refusal> {
         let owned = self.standing.owned().ok_or_else(|| self.not_now())?;
         let validator = *admitted.validator();
-        let mut hashed = crate::keys::HashedRoots::default();
-        owned.keys.sign_admitted(admitted, &mut hashed).map_err(|_| Refusal::UnknownValidator(validator))
+        let signed = owned.keys.sign_admitted(vec![Ok(admitted)]).pop();
+        signed.and_then(Result::ok).ok_or(Refusal::UnknownValidator(validator))
     }
 
     /// Orders of the authority are always logged; what others send only so often, because each entry costs a write.

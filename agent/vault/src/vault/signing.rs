@@ -5,17 +5,14 @@
 //! ([`crate::history`]); only with the history's proof the share signs ([`crate::keys`]). Everything else passes its window
 //! and signs under a domain of its own; it needs a lease too, so that a vault that is not sure of itself says nothing.
 
-use holdfast_types::PartialSignature;
 use holdfast_vault_client::{ClosedId, Rejection, Request, SigningRefused};
 
 use super::Vault;
 use super::standing::{Owned, Phase, Standing};
 use crate::history::Candidate;
-use crate::keys::HashedRoots;
+use crate::keys::Signatures;
 use crate::lease::Vote;
 use crate::requests::{self, Answers, Triage};
-
-type Signatures = Vec<Result<PartialSignature, SigningRefused>>;
 
 impl Vault {
     /// Signs what a request asks for, or says of each why not.
@@ -63,12 +60,7 @@ impl Vault {
             Ok(recorded) => recorded,
             Err(error) => return Err(Rejection::Closed(self.close(ClosedId::HistoryUnusable, &error))),
         };
-        let mut hashed = HashedRoots::default();
-        let mut released = recorded.into_iter().map(|verdict| {
-            let proof = verdict?;
-            let validator = *proof.validator();
-            keys.sign(proof, &mut hashed).map_err(|_| SigningRefused::UnknownValidator(validator))
-        });
+        let mut released = keys.sign(recorded).into_iter();
         let mut next = || released.next().expect("the history answers each candidate");
         let answers: Signatures = verdicts.into_iter().map(|verdict| verdict.and_then(|()| next())).collect();
         log_refusals(&answers);
@@ -93,13 +85,7 @@ impl Vault {
 
 /// Signs what cannot be slashed.
 fn sign_harmless(owned: &Owned, admitted: Answers) -> Signatures {
-    let mut hashed = HashedRoots::default();
-    let sign = |verdict: Result<requests::Admitted, SigningRefused>| {
-        let admitted = verdict?;
-        let validator = *admitted.validator();
-        owned.keys.sign_admitted(admitted, &mut hashed).map_err(|_| SigningRefused::UnknownValidator(validator))
-    };
-    let answers: Signatures = admitted.into_iter().map(sign).collect();
+    let answers = owned.keys.sign_admitted(admitted);
     log_refusals(&answers);
     answers
 }
