@@ -10,6 +10,7 @@ use holdfast_types::{
 use crate::batch::{BatchItem, verify_batch};
 use crate::raw::{PublicPoint, SCALAR_BITS, Scalar, SignaturePoint};
 use crate::verify::{VerifyError, verify_group};
+use crate::weights::{Weights, distinct};
 
 /// Why parts cannot be combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,13 +56,34 @@ impl Unproven {
 ///
 /// When an index or a point is unusable.
 pub fn combine(partials: &[(ShareIndex, PartialSignature)]) -> Result<Unproven, CombineError> {
-    let scalars_le = lagrange_at_zero(partials.iter().map(|(index, _)| *index))?;
+    let indices = distinct(partials.iter().map(|(index, _)| *index))?;
     let decode = |(index, partial): &(ShareIndex, PartialSignature)| {
-        SignaturePoint::decode(&partial.0).map(|point| point.0).ok_or(CombineError::BadPoint(*index))
+        SignaturePoint::decode(&partial.0).ok_or(CombineError::BadPoint(*index))
     };
     let points = partials.iter().map(decode).collect::<Result<Vec<_>, _>>()?;
-    let sum = SignaturePoint::sum_of_multiples(&points, &scalars_le, SCALAR_BITS);
+    let sum = match Weights::new(&indices) {
+        Some(weights) => sum_by_small_weights(&points, &weights),
+        None => sum_by_field_weights(&points, &indices),
+    };
     if sum.is_infinity() { Err(CombineError::Infinity) } else { Ok(Unproven(sum.compress())) }
+}
+
+fn sum_by_small_weights(points: &[SignaturePoint], weights: &Weights) -> SignaturePoint {
+    let bits = weights.bits();
+    let signed = points.iter().zip(&weights.numerators);
+    let signed: Vec<_> = signed.map(|(point, numerator)| point.negative_if(*numerator < 0).0).collect();
+    let short = |numerator: &i64| numerator.unsigned_abs().to_le_bytes().into_iter().take(bits.div_ceil(8));
+    let scalars_le: Vec<u8> = weights.numerators.iter().flat_map(short).collect();
+    let sum = SignaturePoint::sum_of_multiples(&signed, &scalars_le, bits);
+    if weights.scale == 1 || sum.is_infinity() {
+        return sum;
+    }
+    sum.times(&Scalar::from_small(weights.scale).inverse())
+}
+
+fn sum_by_field_weights(points: &[SignaturePoint], indices: &[ShareIndex]) -> SignaturePoint {
+    let points: Vec<_> = points.iter().map(|point| point.0).collect();
+    SignaturePoint::sum_of_multiples(&points, &side_by_side(&lagrange_at_zero(indices)), SCALAR_BITS)
 }
 
 /// Proves many combinations at once; the answers stand in the order of the candidates.
@@ -81,7 +103,7 @@ pub fn prove_batch(candidates: &[(ValidatorPublic, SigningRoot, Unproven)], seed
 ///
 /// When an index or a key is unusable.
 pub fn interpolate_public(shares: &[(ShareIndex, SharePublic)]) -> Result<ValidatorPublic, CombineError> {
-    let scalars_le = lagrange_at_zero(shares.iter().map(|(index, _)| *index))?;
+    let scalars_le = side_by_side(&lagrange_at_zero(&distinct(shares.iter().map(|(index, _)| *index))?));
     let decode = |(index, public): &(ShareIndex, SharePublic)| {
         PublicPoint::decode(&public.0).map(|point| point.0).ok_or(CombineError::BadPoint(*index))
     };
@@ -121,23 +143,10 @@ pub enum AggregateError {
     Infinity,
 }
 
-/// The coefficient of each index, little-endian and side by side: the product of j / (j - i) over the other indices j.
-fn lagrange_at_zero(indices: impl Iterator<Item = ShareIndex>) -> Result<Vec<u8>, CombineError> {
-    let mut seen = Vec::with_capacity(OPERATORS_MAX);
-    for index in indices {
-        if index.0 == 0 || usize::from(index.0) > OPERATORS_MAX {
-            return Err(CombineError::Index(index));
-        }
-        if seen.contains(&index) {
-            return Err(CombineError::Duplicate(index));
-        }
-        seen.push(index);
-    }
-    if seen.is_empty() {
-        return Err(CombineError::Empty);
-    }
-    let scalars: Vec<Scalar> = seen.iter().map(|index| Scalar::from_small(u64::from(index.0))).collect();
-    let coefficient = |at: usize| {
+/// The weight of each of these distinct indices: the product of j / (j - i) over the other indices j.
+pub(crate) fn lagrange_at_zero(indices: &[ShareIndex]) -> Vec<Scalar> {
+    let scalars: Vec<Scalar> = indices.iter().map(|index| Scalar::from_small(u64::from(index.0))).collect();
+    let weight = |at: usize| {
         let one = || Scalar::from_small(1);
         let (above, below) =
             (0..scalars.len()).filter(|other| *other != at).fold((one(), one()), |(above, below), j| {
@@ -145,5 +154,36 @@ fn lagrange_at_zero(indices: impl Iterator<Item = ShareIndex>) -> Result<Vec<u8>
             });
         above.times(&below.inverse())
     };
-    Ok((0..scalars.len()).flat_map(|at| *coefficient(at).le_bytes()).collect())
+    (0..scalars.len()).map(weight).collect()
+}
+
+/// Scalars as sums of multiples take them.
+fn side_by_side(scalars: &[Scalar]) -> Vec<u8> {
+    scalars.iter().flat_map(|scalar| *scalar.le_bytes()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raw::MessagePoint;
+
+    /// Both ways to the sum, over all subsets of five shares and over subsets that have no small weights.
+    #[test]
+    fn small_weights_and_those_of_the_field_give_the_same_sum() {
+        let points: Vec<SignaturePoint> =
+            (0..32).map(|byte| SignaturePoint(MessagePoint::hash(&[byte; 32]).affine())).collect();
+        let (mut small, mut divided) = (0, 0);
+        for set in (1_u32..1 << 5).chain((0..32).map(|bits| u32::MAX << bits)) {
+            let chosen: Vec<usize> = (0..32).filter(|at| set >> at & 1 == 1).collect();
+            let indices: Vec<ShareIndex> = chosen.iter().map(|at| ShareIndex(*at as u8 + 1)).collect();
+            let points: Vec<SignaturePoint> = chosen.iter().map(|at| points[*at]).collect();
+            if let Some(weights) = Weights::new(&indices) {
+                let expected = sum_by_field_weights(&points, &indices).compress();
+                assert_eq!(sum_by_small_weights(&points, &weights).compress(), expected, "{set:b}");
+                small += 1;
+                divided += u32::from(weights.scale != 1);
+            }
+        }
+        assert!(small > 40 && divided > 10, "{small} sums by small weights, {divided} of them divided");
+    }
 }

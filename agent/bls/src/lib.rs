@@ -16,6 +16,7 @@ mod path;
 mod raw;
 mod secret;
 mod verify;
+mod weights;
 
 pub use batch::{BatchItem, verify_batch};
 pub use combine::{AggregateError, CombineError, Unproven, aggregate, combine, interpolate_public, prove_batch};

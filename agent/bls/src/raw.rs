@@ -17,11 +17,11 @@ use blst::{
     blst_p1_affine_compress, blst_p1_affine_in_g1, blst_p1_affine_is_inf, blst_p1_to_affine, blst_p1_uncompress,
     blst_p1s_add, blst_p1s_mult_pippenger, blst_p1s_mult_pippenger_scratch_sizeof, blst_p2, blst_p2_add_or_double,
     blst_p2_add_or_double_affine, blst_p2_affine, blst_p2_affine_compress, blst_p2_affine_in_g2, blst_p2_affine_is_inf,
-    blst_p2_cneg, blst_p2_double, blst_p2_generator, blst_p2_is_inf, blst_p2_to_affine, blst_p2_uncompress,
-    blst_p2s_add, blst_p2s_mult_pippenger, blst_p2s_mult_pippenger_scratch_sizeof, blst_p2s_to_affine, blst_scalar,
-    blst_scalar_from_be_bytes, blst_scalar_from_bendian, blst_scalar_from_uint64, blst_sha256, blst_sign_pk_in_g1,
-    blst_sk_add_n_check, blst_sk_check, blst_sk_inverse, blst_sk_mul_n_check, blst_sk_sub_n_check, blst_sk_to_pk_in_g1,
-    limb_t,
+    blst_p2_cneg, blst_p2_double, blst_p2_from_affine, blst_p2_generator, blst_p2_is_inf, blst_p2_mult,
+    blst_p2_to_affine, blst_p2_uncompress, blst_p2s_add, blst_p2s_mult_pippenger,
+    blst_p2s_mult_pippenger_scratch_sizeof, blst_p2s_to_affine, blst_scalar, blst_scalar_from_be_bytes,
+    blst_scalar_from_bendian, blst_scalar_from_uint64, blst_sha256, blst_sign_pk_in_g1, blst_sk_add_n_check,
+    blst_sk_check, blst_sk_inverse, blst_sk_mul_n_check, blst_sk_sub_n_check, blst_sk_to_pk_in_g1, limb_t,
 };
 
 /// The ciphersuite of the consensus specification: signatures in G2, proof of possession.
@@ -264,6 +264,25 @@ impl SignaturePoint {
     pub(crate) fn is_infinity(&self) -> bool {
         // SAFETY: reads the point only.
         unsafe { blst_p2_affine_is_inf(&self.0) }
+    }
+
+    /// This many times the point, which is in G2: blst takes the scalar apart by its endomorphism.
+    pub(crate) fn times(&self, scalar: &Scalar) -> Self {
+        let (mut point, mut multiple) = (blst_p2::default(), blst_p2::default());
+        // SAFETY: the points are valid, and the scalar has the 32 bytes that this number of bits takes.
+        unsafe {
+            blst_p2_from_affine(&mut point, &self.0);
+            blst_p2_mult(&mut multiple, &point, scalar.le_bytes().as_ptr(), SCALAR_BITS);
+        }
+        Self::from_sum(&multiple)
+    }
+
+    /// Its negative where the flag is set.
+    pub(crate) fn negative_if(mut self, flag: bool) -> Self {
+        let y = self.0.y;
+        // SAFETY: two valid elements of the field.
+        unsafe { blst_fp2_cneg(&mut self.0.y, &y, flag) };
+        self
     }
 
     /// The plain sum; infinity for no points.
