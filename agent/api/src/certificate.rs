@@ -29,6 +29,7 @@ pub struct Revocation {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RevocationRequest {
-    /// The serial number, `0x` hex, at most 20 bytes.
+    /// The serial number in hex, `0x` before it or not, at most 20 bytes.
+    #[schema(pattern = "^(0x)?([0-9a-fA-F]{2}){1,20}$")]
     pub serial: String,
 }

@@ -61,6 +61,7 @@ pub struct PageQuery {
     /// Where the page before ended, as it said; from the start when absent.
     pub cursor: Option<String>,
     /// At most so many, 1 to 500; 100 when absent.
+    #[param(minimum = 1, maximum = 500)]
     pub limit: Option<u16>,
 }
 

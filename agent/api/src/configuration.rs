@@ -63,6 +63,7 @@ pub struct PeerSettings {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PeerAddress {
     /// Its position in the lock, from 0.
+    #[schema(maximum = 255)]
     pub operator: u8,
     /// Its multiaddresses, at most 16.
     pub addresses: Vec<String>,
@@ -167,6 +168,7 @@ pub struct ConfigurationEntry {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BeaconTest {
     /// The node's URL.
+    #[schema(pattern = "^https?://")]
     pub url: String,
 }
 

@@ -16,6 +16,7 @@ pub struct DutyQuery {
     #[serde(default)]
     pub missed: bool,
     /// At most so many, 1 to 500; 100 when absent.
+    #[param(minimum = 1, maximum = 500)]
     pub limit: Option<u16>,
 }
 

@@ -2,7 +2,10 @@
 
 use holdfast_types::Mode;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::openapi::extensions::Extensions;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use crate::{Condition, DutyRecord, Operation, PeerStatus, Timestamp};
 
@@ -18,6 +21,10 @@ pub struct Event {
     #[serde(flatten)]
     pub what: EventKind,
 }
+
+/// One message of the stream, for the document: all of its fields are text, and `data` holds an [`Event`].
+#[derive(Clone, Copy, Debug)]
+pub struct EventMessage;
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -99,6 +106,7 @@ pub struct AfterQuery {
     #[serde(default)]
     pub after: u64,
     /// At most so many, 1 to 500; 100 when absent.
+    #[param(minimum = 1, maximum = 500)]
     pub limit: Option<u16>,
 }
 
@@ -133,3 +141,25 @@ pub struct LogLine {
     /// The text with its fields.
     pub text: String,
 }
+
+impl PartialSchema for EventMessage {
+    fn schema() -> RefOr<Schema> {
+        let text = || ObjectBuilder::new().schema_type(Type::String);
+        // utoipa has no field for this word of JSON Schema 2020-12.
+        let event = serde_json::to_value(Ref::from_schema_name("Event")).unwrap_or_default();
+        let data = text()
+            .content_media_type("application/json")
+            .extensions(Some(Extensions::from_iter([("contentSchema", event)])));
+        ObjectBuilder::new()
+            .description(Some("One message of the stream; messages without data only show that the box is there."))
+            .property("id", text())
+            .property("event", text())
+            .property("data", data)
+            .required("id")
+            .required("event")
+            .required("data")
+            .into()
+    }
+}
+
+impl ToSchema for EventMessage {}

@@ -32,7 +32,8 @@ pub use configuration::{
 };
 pub use duty::{DutyList, DutyQuery, DutyRecord};
 pub use event::{
-    AfterQuery, AuditEntry, AuditList, ConditionChange, Event, EventKind, Gap, LogLine, LogList, ModeChange,
+    AfterQuery, AuditEntry, AuditList, ConditionChange, Event, EventKind, EventMessage, Gap, LogLine, LogList,
+    ModeChange,
 };
 pub use operation::{Action, Operation, OperationList, OperationState};
 pub use outcome::Outcome;

@@ -1,12 +1,13 @@
 //! The OpenAPI 3.1 document, made from the code.
 
 use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::schema::{KnownFormat, Schema, SchemaFormat, SchemaType, Type};
 use utoipa::openapi::security::SecurityScheme;
-use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
-use utoipa::{Modify, OpenApi, PartialSchema as _, ToSchema as _};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
+use utoipa::{Modify, Number, OpenApi, PartialSchema as _, ToSchema as _};
 
 use crate::routes::ROUTES;
-use crate::{Configuration, Event, Problem, ProblemId, paths};
+use crate::{Configuration, Event, EventMessage, Problem, ProblemId, paths};
 
 /// The document that `GET /v1/openapi.json` answers.
 #[must_use]
@@ -35,8 +36,8 @@ fn json(part: &impl serde::Serialize) -> serde_json::Value {
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Holdfast", description = "The management API of a Holdfast box."),
-    modifiers(&Security, &Problems),
-    components(schemas(Problem, Event)),
+    modifiers(&Security, &Problems, &Parameters),
+    components(schemas(Problem, Event, EventMessage)),
     security(("authority" = [])),
     paths(paths::version, paths::openapi, paths::status, paths::peers, paths::duties, paths::validators, paths::cluster, paths::cluster_lock, paths::put_cluster_lock, paths::identity, paths::configuration, paths::put_configuration, paths::confirm_configuration, paths::configuration_schema, paths::configuration_history, paths::test_beacon_node, paths::vault, paths::vault_evidence, paths::vault_credential, paths::vault_challenge, paths::vault_orders, paths::vault_order, paths::vault_history, paths::vault_approval, paths::vault_level, paths::act, paths::operations, paths::operation, paths::events, paths::logs, paths::audit, paths::support_bundle, paths::revocations, paths::revoke, paths::pairing_start, paths::pairing_finish, paths::pairing_evidence, paths::pairing_credential, paths::pairing_own)
 )]
@@ -75,6 +76,33 @@ impl Modify for Problems {
             }
             let needs = route.role.map_or("needs no certificate".to_owned(), |role| format!("needs the role {role}"));
             operation.description = Some(needs);
+        }
+    }
+}
+
+/// Says of headers and queries what their Rust types do not.
+struct Parameters;
+
+impl Modify for Parameters {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        for route in ROUTES {
+            let operation = document.paths.paths.get_mut(route.path).and_then(|item| of(item, route.method));
+            for parameter in operation.and_then(|operation| operation.parameters.as_mut()).into_iter().flatten() {
+                let RefOr::T(parameter) = parameter else { continue };
+                let Some(RefOr::T(Schema::Object(object))) = &mut parameter.schema else { continue };
+                // What is optional is left out: `null` is a text like any other here.
+                if let SchemaType::Array(types) = &object.schema_type
+                    && let Some(only) = types.iter().find(|of| **of != Type::Null)
+                {
+                    object.schema_type = SchemaType::Type(only.clone());
+                }
+                if object.format == Some(SchemaFormat::KnownFormat(KnownFormat::UInt64)) {
+                    object.maximum = Some(Number::UInt(usize::MAX));
+                }
+                if parameter.name == "Idempotency-Key" {
+                    object.pattern = Some("^[!-~]{1,64}$".to_owned());
+                }
+            }
         }
     }
 }
@@ -127,6 +155,28 @@ mod tests {
                 assert!(!titles(*status).is_empty(), "no problem has the status {status}");
             }
         }
+    }
+
+    #[test]
+    fn a_parameter_is_left_out_and_never_null() {
+        let document = serde_json::to_value(document()).unwrap();
+        let mut keys = 0;
+        for route in ROUTES {
+            let operation = &document["paths"][route.path][route.method.to_lowercase()];
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                let (name, schema) = (&parameter["name"], &parameter["schema"]);
+                assert!(schema["$ref"].is_string() || schema["type"].is_string(), "{} {name}: {schema}", route.path);
+                if name == "Idempotency-Key" {
+                    keys += 1;
+                    assert!(schema["pattern"].is_string() && route.role.is_some(), "{}", route.path);
+                }
+                if name == "after" {
+                    assert_eq!(schema["maximum"], u64::MAX, "{}", route.path);
+                }
+            }
+        }
+        let posts = ROUTES.iter().filter(|route| route.method == "POST" && route.role.is_some());
+        assert_eq!(keys, posts.count(), "whatever a caller has done can be named by a key");
     }
 
     #[test]

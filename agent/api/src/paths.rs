@@ -232,7 +232,7 @@ const fn operation() {}
 #[utoipa::path(
     get, path = "/v1/events",
     params(("Last-Event-ID" = Option<u64>, Header, description = "go on after this event")),
-    responses((status = 200, description = "a stream of events", body = crate::Event, content_type = "text/event-stream"))
+    responses((status = 200, description = "a stream of events", body = crate::EventMessage, content_type = "text/event-stream"))
 )]
 const fn events() {}
 
@@ -278,7 +278,6 @@ const fn revoke() {}
 /// The first step of pairing.
 #[utoipa::path(
     post, path = "/v1/pairing/start",
-    params(("Idempotency-Key" = Option<String>, Header, description = "the same key gives the same answer for a day, at most 64 visible characters")),
     request_body = PairingStart,
     responses((status = 200, description = "done", body = PairingStarted)),
     security(())
@@ -288,7 +287,6 @@ const fn pairing_start() {}
 /// The second step of pairing, on the same connection.
 #[utoipa::path(
     post, path = "/v1/pairing/finish",
-    params(("Idempotency-Key" = Option<String>, Header, description = "the same key gives the same answer for a day, at most 64 visible characters")),
     request_body = PairingFinish,
     responses((status = 200, description = "done", body = PairingFinished)),
     security(())
@@ -298,7 +296,6 @@ const fn pairing_finish() {}
 /// Evidence for the one who knew the code, on the same connection.
 #[utoipa::path(
     post, path = "/v1/pairing/evidence",
-    params(("Idempotency-Key" = Option<String>, Header, description = "the same key gives the same answer for a day, at most 64 visible characters")),
     request_body = EvidenceRequest,
     responses((status = 200, description = "done", body = EvidenceAnswer)),
     security(())
@@ -308,7 +305,6 @@ const fn pairing_evidence() {}
 /// Answers a challenge to the TPM, on the same connection.
 #[utoipa::path(
     post, path = "/v1/pairing/credential",
-    params(("Idempotency-Key" = Option<String>, Header, description = "the same key gives the same answer for a day, at most 64 visible characters")),
     request_body = CredentialRequest,
     responses((status = 200, description = "done", body = CredentialAnswer)),
     security(())
@@ -318,7 +314,6 @@ const fn pairing_credential() {}
 /// Makes the one who knew the code the owner, on the same connection.
 #[utoipa::path(
     post, path = "/v1/pairing/own",
-    params(("Idempotency-Key" = Option<String>, Header, description = "the same key gives the same answer for a day, at most 64 visible characters")),
     request_body = PairingOwn,
     responses((status = 204, description = "done")),
     security(())

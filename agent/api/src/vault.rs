@@ -78,6 +78,7 @@ pub struct EvidenceRequest {
     /// About what.
     pub kind: EvidenceKind,
     /// 32 fresh bytes of the asker's, `0x` hex.
+    #[schema(pattern = "^0x[0-9a-fA-F]{64}$")]
     pub nonce: String,
 }
 

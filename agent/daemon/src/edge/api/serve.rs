@@ -186,7 +186,8 @@ fn admit(
 async fn once(api: &Arc<Api>, route: &'static Route, asked: &Asked) -> Result<Answer, Fail> {
     let key = if asked.method == Method::POST { asked.header("idempotency-key")? } else { None };
     // A pairing has no caller yet, and each of its messages counts once by itself.
-    let (Some(key), Some(client)) = (key, &asked.client) else { return routes::answer(api, route, asked).await };
+    let caller = asked.client.as_ref().filter(|_| route.role.is_some());
+    let (Some(key), Some(client)) = (key, caller) else { return routes::answer(api, route, asked).await };
     let target = asked.uri.path_and_query().map_or("/", |target| target.as_str());
     let request = fingerprint(asked.method.as_str(), target, &asked.body);
     match api.answers.begin(&client.serial, key, request, Instant::now())? {
