@@ -32,6 +32,8 @@ pub struct NodeBox {
     pub place: Place,
     /// How many epochs one step of the lease counter allows; the vault's own number when absent.
     pub lease_epochs: Option<u64>,
+    /// Whether restarts that the API is asked for are recorded; they are refused otherwise.
+    pub records_reboots: bool,
     authority: Operator,
     dir: PathBuf,
     http_port: u16,
@@ -75,6 +77,7 @@ impl NodeBox {
             operator,
             place,
             lease_epochs: None,
+            records_reboots: false,
             authority: Operator::from_seed(u64::from(operator)),
             dir: dir.to_owned(),
             http_port,
@@ -112,6 +115,12 @@ impl NodeBox {
     #[must_use]
     pub fn daemon_log(&self) -> PathBuf {
         self.dir.join("holdfastd.log")
+    }
+
+    /// Where the daemon records that it was to restart the box, which it does only when that is asked for.
+    #[must_use]
+    pub fn reboot_record(&self) -> PathBuf {
+        self.dir.join("rebooted")
     }
 
     /// The process id of the daemon, while it runs.
@@ -258,6 +267,9 @@ impl NodeBox {
         let mut command = self.place.command(program("holdfastd")?);
         command.arg("--state").arg(self.state_dir()).arg("--vault").arg(self.socket()).args(["--board", BOARD]);
         command.arg("--screen-socket").arg(self.screen_socket());
+        if self.records_reboots {
+            command.arg("--danger-record-reboot").arg(self.reboot_record());
+        }
         self.daemon = Some(Process::start("holdfastd", command, &self.daemon_log())?);
         Ok(())
     }

@@ -43,10 +43,11 @@ pub(crate) fn five_tries(dir: &Path) -> anyhow::Result<()> {
     node.stop()
 }
 
-/// A box alone, on, that nobody owns.
-fn lone_box(dir: &Path) -> anyhow::Result<NodeBox> {
+/// A box alone, on, that nobody owns, and that only records when it was to be restarted.
+pub(crate) fn lone_box(dir: &Path) -> anyhow::Result<NodeBox> {
     let here = Place::here();
     let mut node = NodeBox::new(0, here.clone(), &dir.join("box"), here.free_port(3620)?)?;
+    node.records_reboots = true;
     node.start_vault()?;
     node.write_configuration(&Configuration {
         api: ApiSettings { listen: format!("127.0.0.1:{}", here.free_port(4443)?), announce: false },
@@ -67,5 +68,5 @@ fn screen_again(node: &NodeBox) -> anyhow::Result<u8> {
 const TRIES: u8 = 5;
 const FAILED: i32 = 1;
 const NOT_PAIRED: i32 = 5;
-const EMULATED: &str = "--danger-accept-emulated-tpm";
-const PLAIN: &str = "--danger-no-passphrase";
+pub(crate) const EMULATED: &str = "--danger-accept-emulated-tpm";
+pub(crate) const PLAIN: &str = "--danger-no-passphrase";

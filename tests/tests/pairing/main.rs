@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "the runner of a test may panic")]
 #![forbid(unsafe_code)]
 
+mod every_answer;
 mod four_boxes;
 mod guessing;
 
@@ -18,6 +19,7 @@ type Scenario = fn(&Path) -> anyhow::Result<()>;
 
 const SCENARIOS: &[(&str, Scenario)] = &[
     ("a_code_stands_five_tries_whatever_is_killed_between", guessing::five_tries),
+    ("every_answer_is_documented", every_answer::is_documented),
     ("four_boxes_are_paired_and_sign_by_command_alone", four_boxes::sign),
 ];
 
