@@ -35,7 +35,7 @@ fn json(part: &impl serde::Serialize) -> serde_json::Value {
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Holdfast", description = "The management API of a Holdfast box."),
+    info(title = "Holdfast", description = "The management API of a Holdfast box. What is no HTTP is answered by 400, and a header that is too long by 431, both without a body, and the connection ends."),
     modifiers(&Security, &Problems, &Parameters),
     components(schemas(Problem, Event, EventMessage)),
     security(("authority" = [])),

@@ -108,11 +108,14 @@ async fn who_asks_too_often_is_told_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_header_that_is_too_large_ends_the_connection() {
+async fn what_hyper_answers_itself_has_no_body_and_ends_the_connection() {
     let bench = Bench::owned().await;
-    let mut raw = bench.raw(Some(&bench.identity(Role::Admin))).await;
-    raw.write(&format!("GET /v1/version HTTP/1.1\r\nhost: {}\r\n", "x".repeat(40_000))).await;
-    let answer = raw.answer().await;
-    assert_eq!(answer.status, 431);
-    raw.closed().await;
+    let long = format!("GET /v1/version HTTP/1.1\r\nhost: {}\r\n", "x".repeat(40_000));
+    for (request, status) in [(long.as_str(), 431), ("no request at all\r\n\r\n", 400)] {
+        let mut raw = bench.raw(Some(&bench.identity(Role::Admin))).await;
+        raw.write(request).await;
+        let answer = raw.answer().await;
+        assert_eq!((answer.status, answer.body.is_null()), (status, true), "{answer:?}");
+        raw.closed().await;
+    }
 }
