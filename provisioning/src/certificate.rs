@@ -12,7 +12,7 @@ use holdfast_types::{Millis, P256Public};
 use rustls_pki_types::CertificateDer;
 
 pub use issue::{CLIENT_VALID_MS, issue_box, issue_client};
-pub(crate) use issue::{authority_certificate, self_signed_leaf};
+pub(crate) use issue::{authority_certificate, request, self_signed_leaf};
 pub use names::authority_id;
 pub use read::{Validity, box_identity, parse_client, public_key, validity, wants_renewal};
 
@@ -111,6 +111,12 @@ pub fn from_pem(pem: &str) -> Result<CertificateDer<'static>, CertificateError> 
     }
 }
 
+/// A request for a certificate in PEM, as other programs read it.
+pub(crate) fn request_to_pem(request: &[u8]) -> Result<String, CertificateError> {
+    let pem = pkcs8::der::pem::encode_string(REQUEST_LABEL, pkcs8::LineEnding::LF, request);
+    pem.map_err(|_| CertificateError::NoCertificate)
+}
+
 fn canonical_serial(bytes: &[u8]) -> Result<Vec<u8>, CertificateError> {
     let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
     let serial = &bytes[zeros..];
@@ -120,6 +126,7 @@ fn canonical_serial(bytes: &[u8]) -> Result<Vec<u8>, CertificateError> {
 /// RFC 5280, 4.1.2.2.
 const SERIAL_LEN_MAX: usize = 20;
 const PEM_LABEL: &str = "CERTIFICATE";
+const REQUEST_LABEL: &str = "CERTIFICATE REQUEST";
 
 #[cfg(test)]
 mod tests;

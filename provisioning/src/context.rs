@@ -167,7 +167,7 @@ impl Context {
 }
 
 /// Names are part of file names and of tables.
-fn check_name(name: &str) -> Result<(), ContextError> {
+pub(crate) fn check_name(name: &str) -> Result<(), ContextError> {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     if name.is_empty() || name.len() > NAME_LEN_MAX || name.starts_with('.') || !name.bytes().all(good) {
         return Err(ContextError::Name(name.chars().take(NAME_LEN_MAX).collect()));

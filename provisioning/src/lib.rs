@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod authority;
 pub mod certificate;
 pub mod client;

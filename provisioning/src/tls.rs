@@ -74,6 +74,15 @@ impl TlsKey {
         Ok(certificate::self_signed_leaf(&pair)?)
     }
 
+    /// A request for a certificate of this key (PKCS #10), in PEM.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn request_pem(&self, name: &str) -> Result<String, TlsError> {
+        let pair = rcgen::KeyPair::try_from(&self.pkcs8()?).map_err(CertificateError::from)?;
+        Ok(certificate::request_to_pem(&certificate::request(name, &pair)?)?)
+    }
+
     /// In PEM, unencrypted: for a file that its owner alone may read.
     ///
     /// # Errors

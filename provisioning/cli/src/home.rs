@@ -1,15 +1,17 @@
 //! What this machine keeps: contexts, client keys and certificates, the authority. Written by rename, for its owner only.
 
+mod clients;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use holdfast_api::Role;
+use holdfast_api::span;
 use holdfast_provisioning::authority::{Authority, AuthorityError, PASSPHRASE_LEN_MIN};
-use holdfast_provisioning::certificate::{authority_id, public_key, wants_renewal};
+use holdfast_provisioning::certificate::{authority_id, public_key, validity, wants_renewal};
 use holdfast_provisioning::client::{Client, Target};
 use holdfast_provisioning::context::{Context, Contexts};
-use holdfast_provisioning::files::{read_bounded, remove, write_whole};
-use holdfast_provisioning::tls::{BoxJudge, TlsKey, client_config};
+use holdfast_provisioning::files::{read_bounded, write_whole};
+use holdfast_provisioning::tls::{BoxJudge, client_config};
 use holdfast_types::{BoxName, P256Public};
 use rand_core::{OsRng, RngCore as _};
 use zeroize::Zeroizing;
@@ -38,6 +40,12 @@ pub(crate) trait Keys {
     /// When there is none, or the passphrase is another.
     fn authority(&self, passphrase: &PassphraseArgs, terminal: &mut dyn Terminal) -> Result<Authority, Failure>;
 
+    /// Whether an authority is kept here.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    fn keeps_one(&self) -> Result<bool, Failure>;
+
     /// Who owns a box, by what is known here.
     ///
     /// # Errors
@@ -55,6 +63,15 @@ pub(crate) trait Keys {
         terminal: &mut dyn Terminal,
     ) -> Result<Authority, Failure> {
         let owner = self.owner(context)?;
+        if !self.keeps_one()? {
+            return Err(Failure::NotPaired {
+                why: format!(
+                    "{context} belongs to the authority {}, which is not kept here: its owner gives this order, whatever your \
+                     role",
+                    authority_id(&owner)
+                ),
+            });
+        }
         let authority = self.authority(passphrase, terminal)?;
         if authority.public() == owner {
             return Ok(authority);
@@ -106,33 +123,6 @@ impl Home {
         contexts.get(name).cloned().map_err(|err| Failure::NotPaired { why: err.to_string() })
     }
 
-    /// Makes a key and a certificate of ours for a box, and gives their paths.
-    pub(crate) fn make_client(&self, context: &str, authority: &Authority) -> Result<(PathBuf, PathBuf), Failure> {
-        let key = TlsKey::random(&mut OsRng);
-        let pem = key.to_pem().map_err(|err| Failure::because("cannot write the client key", err))?;
-        let who =
-            std::env::var("USER").ok().filter(|user| (1..=64).contains(&user.len())).unwrap_or("owner".to_owned());
-        let certificate = authority
-            .issue_client(&who, Role::Admin, &key.public(), now(), &mut OsRng)
-            .map_err(|err| Failure::because("cannot make the client certificate", err))?;
-        let dir = Path::new("clients");
-        make_private_dir(&self.path_of(dir))?;
-        let paths = (dir.join(format!("{context}.der")), dir.join(format!("{context}.key")));
-        // The key first: a certificate without its key is worth nothing.
-        keep(&self.path_of(&paths.1), pem.as_bytes())?;
-        keep(&self.path_of(&paths.0), &certificate)?;
-        Ok(paths)
-    }
-
-    /// Removes our key and certificate for a box that is known no more.
-    pub(crate) fn forget_client(&self, context: &Context) -> Result<(), Failure> {
-        for path in [&context.client_certificate, &context.client_key] {
-            remove(&self.path_of(path))
-                .map_err(|err| Failure::because("the client certificate is not removed", err))?;
-        }
-        Ok(())
-    }
-
     /// Whether the client certificate for this box should be renewed by now.
     pub(crate) fn wants_renewal(&self, context: &Context) -> Result<bool, Failure> {
         let certificate = self.certificate(context)?;
@@ -142,8 +132,7 @@ impl Home {
     /// Makes the certificate for this box anew, for the same key.
     pub(crate) fn renew(&self, context: &Context, authority: &Authority) -> Result<(), Failure> {
         if authority.public() != context.authority {
-            let why = format!("{} belongs to another authority than the one kept here", context.name);
-            return Err(Failure::NotPaired { why });
+            return Err(Failure::NotPaired { why: ask_the_owner(context) });
         }
         let because = |err| Failure::because("the client certificate cannot be read", err);
         let old = self.certificate(context)?;
@@ -181,8 +170,14 @@ impl Home {
             .map_err(|err| Failure::because("the authority is not kept", err))?;
         make_private_dir(&self.dir)?;
         keep(&self.authority_path(), pem.as_bytes())?;
-        keep(&self.dir.join(format!("authority-{}.der", authority.id())), authority.certificate())?;
+        self.know_authority(&authority.public(), authority.certificate())?;
         keep(&self.dir.join(AUTHORITY_CERTIFICATE), authority.certificate())
+    }
+
+    /// Keeps the certificate by which boxes of somebody's authority are known.
+    pub(crate) fn know_authority(&self, public: &P256Public, certificate: &[u8]) -> Result<(), Failure> {
+        make_private_dir(&self.dir)?;
+        keep(&self.dir.join(format!("authority-{}.der", authority_id(public))), certificate)
     }
 
     /// The authority that is kept here, or else a new one.
@@ -254,11 +249,21 @@ impl Home {
         if self.authority_public()? == Some(context.authority) && self.known_passphrase(&args)?.is_some() {
             return self.renew(&context, &self.authority(&args, terminal)?);
         }
-        terminal.note(&format!(
-            "your certificate for {name} ends soon: renew it with holdfast context renew {name}, on the machine that has the \
-             authority"
-        ));
+        let ends = self.ends(&context)?;
+        if self.authority_public()? == Some(context.authority) {
+            terminal.note(&format!("your certificate for {name} {ends}: renew it with holdfast context renew {name}"));
+        } else {
+            terminal.note(&format!("your certificate for {name} {ends}. {}", ask_the_owner(&context)));
+        }
         Ok(())
+    }
+
+    /// When the certificate for this box ends, in words.
+    fn ends(&self, context: &Context) -> Result<String, Failure> {
+        let because = |err| Failure::because("the client certificate cannot be read", err);
+        let until = validity(&self.certificate(context)?).map_err(because)?.until;
+        let now = now();
+        Ok(if until < now { "has ended".to_owned() } else { format!("ends in {}", span(until.since(now))) })
     }
 
     fn certificate(&self, context: &Context) -> Result<Vec<u8>, Failure> {
@@ -278,9 +283,7 @@ impl Home {
             Failure::because(format!("cannot use the context {}", context.name), err)
         };
         let certificate = self.certificate(context)?;
-        let key = read(&self.path_of(&context.client_key))?.map(Zeroizing::new).unwrap_or_default();
-        let key = std::str::from_utf8(&key).map_err(|err| because(err.into()))?;
-        let key = TlsKey::from_pem(key).map_err(|err| because(err.into()))?;
+        let key = self.read_key(&self.path_of(&context.client_key))?;
         let id = authority_id(&context.authority);
         let path = self.dir.join(format!("authority-{id}.der"));
         let authority = read(&path)?.ok_or_else(|| Failure::NotPaired {
@@ -318,6 +321,10 @@ impl Keys for Home {
         })?;
         let text = self.passphrase(passphrase, terminal)?;
         Authority::import_pem(&pem, &text).map_err(|err| Failure::because("the authority does not open", err))
+    }
+
+    fn keeps_one(&self) -> Result<bool, Failure> {
+        self.authority_pem().map(|pem| pem.is_some())
     }
 
     fn owner(&self, context: &str) -> Result<P256Public, Failure> {
@@ -361,6 +368,15 @@ impl Reach for Home {
 /// The address of a box, checked.
 pub(crate) fn target(text: &str) -> Result<Target, Failure> {
     text.parse().map_err(|err: holdfast_provisioning::client::BadTarget| Failure::usage(err.to_string()))
+}
+
+/// What whoever has no authority does for another certificate.
+fn ask_the_owner(context: &Context) -> String {
+    let (name, id) = (&context.name, authority_id(&context.authority));
+    format!(
+        "{name} belongs to the authority {id}, which is not kept here: make holdfast context request {name} --out {name}.csr, \
+         have its owner certify that, and take what he hands back by holdfast context add {name} --certificate access.json"
+    )
 }
 
 fn long_enough(text: Zeroizing<String>) -> Result<Zeroizing<String>, Failure> {

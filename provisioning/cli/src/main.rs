@@ -76,7 +76,7 @@ fn run(plan: Plan) -> Result<Exit, Failure> {
         Job::Cluster(job) => job::cluster::cluster(&mut world, &home, job),
         Job::Completion(shell) => manual::completion(&mut world, shell),
         Job::Config(job) => job::settings::config(&mut world, &job),
-        Job::Context(command) => job::enrol::context(&mut world, &home, &command),
+        Job::Context(job) => job::contexts::context(&mut world, &home, &job),
         Job::Discover(listen) => job::enrol::discover(&mut world, listen),
         Job::Duties { missed, since, why } => job::watch::duties(&mut world, missed, since, why),
         Job::Logs { follow, lines } => job::watch::logs(&mut world, follow, lines),

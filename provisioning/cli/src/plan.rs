@@ -60,7 +60,7 @@ pub(crate) enum Job {
     Cluster(ClusterJob),
     Completion(clap_complete::Shell),
     Config(ConfigJob),
-    Context(ContextCommand),
+    Context(ContextJob),
     Discover(Duration),
     Duties { missed: bool, since: Option<Duration>, why: bool },
     Logs { follow: bool, lines: u16 },
@@ -94,6 +94,27 @@ pub(crate) enum AuthorityJob {
     Issue { name: String, role: Role, csr: Option<PathBuf>, out: PathBuf, passphrase: PassphraseArgs },
     Revoke { serial: String },
     Show,
+}
+
+/// About the boxes that are known here.
+#[derive(Debug)]
+pub(crate) enum ContextJob {
+    Add(AddJob),
+    List,
+    Remove { name: String },
+    Renew { name: String, passphrase: PassphraseArgs },
+    Request { name: String, out: Option<PathBuf> },
+    Show { name: Option<String> },
+    Use { name: String },
+}
+
+/// Taking up access to the boxes of somebody else.
+#[derive(Debug)]
+pub(crate) struct AddJob {
+    pub(crate) name: Option<String>,
+    pub(crate) file: PathBuf,
+    pub(crate) address: Option<Target>,
+    pub(crate) key: Option<PathBuf>,
 }
 
 /// About beacon nodes.
@@ -207,7 +228,7 @@ impl Job {
     const fn takes_many(&self) -> bool {
         matches!(
             self,
-            Self::Authority(AuthorityJob::Revoke { .. })
+            Self::Authority(AuthorityJob::Issue { .. } | AuthorityJob::Revoke { .. })
                 | Self::Context(_)
                 | Self::Duties { .. }
                 | Self::Operate(Action::Drain | Action::Resume)
@@ -248,7 +269,7 @@ fn job(command: Command) -> Result<Job, Failure> {
         Command::Cluster(command) => Job::Cluster(cluster(command)),
         Command::Completion { shell } => Job::Completion(shell),
         Command::Config(command) => Job::Config(config(command)),
-        Command::Context(command) => Job::Context(command),
+        Command::Context(command) => Job::Context(context(command)?),
         Command::Discover(args) => Job::Discover(args.listen),
         Command::Drain => Job::Operate(Action::Drain),
         Command::Duties(args) => Job::Duties { missed: args.missed, since: args.since, why: args.why },
@@ -310,6 +331,25 @@ fn authority(command: AuthorityCommand) -> AuthorityJob {
         AuthorityCommand::Revoke { serial } => AuthorityJob::Revoke { serial },
         AuthorityCommand::Show => AuthorityJob::Show,
     }
+}
+
+fn context(command: ContextCommand) -> Result<ContextJob, Failure> {
+    Ok(match command {
+        ContextCommand::Add(args) => {
+            args.name.as_deref().map_or(Ok(()), check_name)?;
+            let address = args.address.as_deref().map(target).transpose()?;
+            ContextJob::Add(AddJob { name: args.name, file: args.certificate, address, key: args.key })
+        }
+        ContextCommand::List => ContextJob::List,
+        ContextCommand::Remove { name } => ContextJob::Remove { name },
+        ContextCommand::Renew { name, passphrase } => ContextJob::Renew { name, passphrase },
+        ContextCommand::Request(args) => {
+            check_name(&args.name)?;
+            ContextJob::Request { name: args.name, out: args.out }
+        }
+        ContextCommand::Show { name } => ContextJob::Show { name },
+        ContextCommand::Use { name } => ContextJob::Use { name },
+    })
 }
 
 fn beacon(command: BeaconCommand) -> Result<BeaconJob, Failure> {

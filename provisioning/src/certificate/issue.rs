@@ -74,6 +74,16 @@ pub fn issue_box(
     Issuer::new(authority)?.issue(parameters, &key)
 }
 
+/// A request for a certificate (PKCS #10, RFC 2986), in DER. Who issues it decides about name and role; only the key counts.
+///
+/// # Errors
+/// When the key cannot sign.
+pub(crate) fn request(name: &str, key: &KeyPair) -> Result<Vec<u8>, CertificateError> {
+    let mut parameters = CertificateParams::default();
+    parameters.distinguished_name = named(name);
+    Ok(parameters.serialize_request(key)?.der().to_vec())
+}
+
 /// A certificate by which a key names nobody: what a box shows before it is owned, and nobody judges.
 ///
 /// # Errors

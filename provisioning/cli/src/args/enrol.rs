@@ -58,10 +58,11 @@ pub(crate) enum AuthorityCommand {
     /// Take an authority that was exported
     #[command(after_help = "Example:\n  holdfast authority import authority.pem")]
     Import(ImportAuthorityArgs),
-    /// Make a client certificate for somebody else
+    /// Make a client certificate for somebody else, with what he needs to know of your boxes
     #[command(after_help = "Example:
   holdfast authority issue alice --role operator --out alice/
-  holdfast authority issue bob --role reader --csr bob.csr --out bob/")]
+  holdfast authority issue bob --role reader --csr bob.csr --out bob/
+  holdfast authority issue bob --role reader --csr bob.csr --out bob/ --context attic")]
     Issue(IssueArgs),
     /// Let a client certificate count no more on the selected boxes
     #[command(after_help = "Example:\n  holdfast authority revoke 0x5f0c3a --all")]
@@ -116,6 +117,15 @@ pub(crate) enum RoleArg {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ContextCommand {
+    /// Make a key of your own for boxes that somebody else owns, and the request that he certifies
+    #[command(after_help = "Example:\n  holdfast context request attic --out attic.csr
+  then its owner:  holdfast authority issue bob --role operator --csr attic.csr --out bob/
+  then here again: holdfast context add attic --certificate bob/access.json")]
+    Request(RequestArgs),
+    /// Take up access to boxes that somebody else owns, or the certificate that follows yours
+    #[command(after_help = "Example:\n  holdfast context add attic --certificate bob/access.json
+  holdfast context add attic --box 192.168.1.57 --certificate bob/access.json")]
+    Add(AddArgs),
     /// List the boxes that are known here
     #[command(after_help = "Example:\n  holdfast context list")]
     List,
@@ -145,6 +155,30 @@ pub(crate) enum ContextCommand {
         /// The name of the context
         name: String,
     },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RequestArgs {
+    /// What to call the key here; for a context that is there already, its key is certified anew
+    pub(crate) name: String,
+    /// The file to write; an existing one is kept. Without, the request is printed
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct AddArgs {
+    /// What to call the box here; without, every box of the file is added under the name that its owner gave it
+    pub(crate) name: Option<String>,
+    /// The file access.json that `authority issue` wrote
+    #[arg(long, value_name = "FILE")]
+    pub(crate) certificate: PathBuf,
+    /// Where the box is reached from here, when that is not where its owner reaches it
+    #[arg(long = "box", value_name = "ADDRESS", requires = "name")]
+    pub(crate) address: Option<String>,
+    /// The key that came with the certificate, when it was not made here by `context request`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
 }
 
 /// A span of time in whole units: `90s`, `30m`, `24h`, `7d`.

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 
+use holdfast_api::Role;
 use holdfast_provisioning::certificate::{CLIENT_VALID_MS, parse_client, validity};
 use holdfast_provisioning::context::SeenAtPairing;
 use holdfast_types::Millis;
@@ -145,7 +146,16 @@ fn a_certificate_that_ends_soon_is_renewed_without_a_question_where_that_is_poss
     std::fs::remove_file(home.dir.join(OPEN_PASSPHRASE)).unwrap();
     let mut script = Script::answering(&[]);
     home.renew_in_time("box-7f3a", &mut script).unwrap();
-    assert!(script.seen[0].contains("holdfast context renew box-7f3a"), "{:?}", script.seen);
+    assert!(
+        script.seen[0].contains("ends in 22 days: renew it with holdfast context renew box-7f3a"),
+        "{:?}",
+        script.seen
+    );
+    // Who has no authority asks its owner.
+    std::fs::remove_file(home.dir.join(AUTHORITY_CERTIFICATE)).unwrap();
+    let mut script = Script::answering(&[]);
+    home.renew_in_time("box-7f3a", &mut script).unwrap();
+    assert!(script.seen[0].contains("holdfast context request box-7f3a --out"), "{:?}", script.seen);
 }
 
 #[test]

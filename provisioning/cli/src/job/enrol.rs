@@ -1,24 +1,23 @@
-//! From a box that nobody owns to one that is known here: discover, pair; and what is kept for it: authority and contexts.
+//! From a box that nobody owns to one that is known here: discover, pair; and the authority that owns it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use holdfast_api::{EvidenceKind, PairingFinished, PairingOwn, RevocationList, RevocationRequest, Role};
+use holdfast_api::{EvidenceKind, PairingFinished, PairingOwn, RevocationList, RevocationRequest};
 use holdfast_evidence::names::short_name;
 use holdfast_evidence::{Approval, Order};
 use holdfast_provisioning::authority::{Authority, AuthorityError};
-use holdfast_provisioning::certificate::{authority_id, parse_client, parse_serial, serial_text};
+use holdfast_provisioning::certificate::{authority_id, parse_serial, serial_text};
 use holdfast_provisioning::client::{PairingClient, Timeouts};
 use holdfast_provisioning::code::PairingCode;
 use holdfast_provisioning::context::Context;
-use holdfast_provisioning::tls::TlsKey;
 use holdfast_types::{BoxName, P256Public};
 use mdns_sd::{ServiceDaemon, ServiceEvent};
 use rand_core::OsRng;
 use serde::Serialize;
 
-use crate::args::{ContextCommand, PassphraseArgs};
+use super::access;
+use super::contexts::forget;
 use crate::carrier::{failure, runtime};
 use crate::evidence::{Known, Question, Shown, Trust, judged};
 use crate::exit::Failure;
@@ -182,68 +181,9 @@ pub(crate) fn authority(world: &mut World<'_>, home: &Home, job: AuthorityJob) -
             world.output.say(&format!("imported  authority {}", authority.id()))
         }
         AuthorityJob::Issue { name, role, csr, out, passphrase } => {
-            issue(world, home, (&name, role), csr.as_deref(), &out, &passphrase)
+            access::issue(world, home, (&name, role), csr.as_deref(), &out, &passphrase)
         }
         AuthorityJob::Revoke { serial } => revoke(world, &serial),
-    }
-}
-
-/// Does something about the contexts.
-pub(crate) fn context(world: &mut World<'_>, home: &Home, command: &ContextCommand) -> Result<(), Failure> {
-    let mut contexts = home.contexts()?;
-    let unknown = |err: holdfast_provisioning::context::ContextError| Failure::NotPaired { why: err.to_string() };
-    match command {
-        ContextCommand::List => {
-            if contexts.all().is_empty() {
-                world.terminal.note("no box is known here: pair one with holdfast pair");
-            }
-            let selected = contexts.selected().ok().map(|context| context.name.clone());
-            world.output.show(&contexts, |contexts| {
-                let mut table = Table::new(&["", "NAME", "ADDRESS", "TIER", "AUTHORITY"]);
-                for one in contexts.all() {
-                    let mark = if Some(&one.name) == selected.as_ref() { "*" } else { "" };
-                    let authority = authority_id(&one.authority);
-                    let row = [mark, &one.name, &one.address.to_string(), &one.seen.tier, &authority];
-                    table.row(row.map(Cell::from));
-                }
-                table
-            })
-        }
-        ContextCommand::Use { name } => {
-            contexts.select(name).map_err(unknown)?;
-            home.save(&contexts)?;
-            world.output.say(&format!("selected  {name}"))
-        }
-        ContextCommand::Show { name } => {
-            let one =
-                name.as_deref().map_or_else(|| contexts.selected(), |name| contexts.get(name)).map_err(unknown)?;
-            world.output.show(one, |one| {
-                Table::pairs([
-                    ("name", one.name.as_str().into()),
-                    ("address", one.address.to_string().into()),
-                    ("box", one.box_name.to_string().into()),
-                    ("box key", one.box_key.to_string().into()),
-                    ("authority", authority_id(&one.authority).into()),
-                    ("tier", one.seen.tier.as_str().into()),
-                    ("EK", one.seen.endorsement_key.as_str().into()),
-                    ("AK", one.seen.attestation_key.as_str().into()),
-                ])
-            })
-        }
-        ContextCommand::Renew { name, passphrase } => {
-            let one = contexts.get(name).map_err(unknown)?;
-            home.renew(one, &home.authority(passphrase, world.terminal)?)?;
-            world.output.say(&format!("renewed   your certificate for {name} counts for 90 days from now"))
-        }
-        ContextCommand::Remove { name } => {
-            contexts.get(name).map_err(unknown)?;
-            let question = format!("forget {name}? The box stays yours, but this machine cannot reach it any more");
-            if !world.terminal.confirm(&question)? {
-                return Err(Failure::refused("not removed: it was not confirmed"));
-            }
-            forget(home, name)?;
-            world.output.say(&format!("removed   {name}"))
-        }
     }
 }
 
@@ -263,13 +203,6 @@ impl Said {
             challenge: said.challenge.parse().map_err(because)?,
         })
     }
-}
-
-fn forget(home: &Home, context: &str) -> Result<(), Failure> {
-    let mut contexts = home.contexts()?;
-    let removed = contexts.remove(context).map_err(|err| Failure::because("the box is not forgotten", err))?;
-    home.save(&contexts)?;
-    home.forget_client(&removed)
 }
 
 fn own(authority: &Authority, said: &Said, shown: &Shown) -> Result<PairingOwn, Failure> {
@@ -322,41 +255,6 @@ struct ShownAuthority {
     id: String,
     key: P256Public,
     boxes: Vec<String>,
-}
-
-fn issue(
-    world: &mut World<'_>,
-    home: &Home,
-    (name, role): (&str, Role),
-    csr: Option<&Path>,
-    out: &Path,
-    passphrase: &PassphraseArgs,
-) -> Result<(), Failure> {
-    let authority = home.authority(passphrase, world.terminal)?;
-    let made = csr.is_none().then(|| TlsKey::random(&mut OsRng));
-    let key = match (&made, csr) {
-        (_, Some(path)) => crate::csr::key_of(&files::read(path, PEM_BYTES_MAX)?)
-            .map_err(|err| Failure::because(format!("{} is no usable request", path.display()), err))?,
-        (Some(made), None) => made.public(),
-        (None, None) => return Err(Failure::usage("give a request with --csr")),
-    };
-    let certificate = authority
-        .issue_client(name, role, &key, world.now, &mut OsRng)
-        .map_err(|err| Failure::because("the certificate is not made", err))?;
-    let who = parse_client(&certificate).map_err(|err| Failure::because("the certificate is none", err))?;
-    files::make_private_dir(out)?;
-    if let Some(made) = &made {
-        let pem = made.to_pem().map_err(|err| Failure::because("the key is not written", err))?;
-        files::write_new(&out.join("client.key"), pem.as_bytes(), 0o600)?;
-    }
-    files::write_new(&out.join("client.der"), &certificate, 0o600)?;
-    files::write_new(&out.join("authority.der"), authority.certificate(), 0o644)?;
-    world.output.say(&format!(
-        "issued    {name}, {role}, for 90 days, serial {} in {}: revoke it with holdfast authority revoke {}",
-        who.serial_text(),
-        out.display(),
-        who.serial_text()
-    ))
 }
 
 fn revoke(world: &mut World<'_>, serial: &str) -> Result<(), Failure> {

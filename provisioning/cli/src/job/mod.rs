@@ -1,6 +1,8 @@
 //! What each command does.
 
+pub(crate) mod access;
 pub(crate) mod cluster;
+pub(crate) mod contexts;
 pub(crate) mod enrol;
 pub(crate) mod operate;
 pub(crate) mod settings;

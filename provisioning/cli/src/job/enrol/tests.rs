@@ -1,15 +1,13 @@
 //! Pairing over a real connection, and what is kept afterwards.
 
-use holdfast_provisioning::certificate::public_key;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
-use crate::args::{Format, NewPassphraseArgs};
+use crate::args::{Format, NewPassphraseArgs, PassphraseArgs};
 use crate::ask::played;
 use crate::evidence::Tpm;
 use crate::exit::Exit;
-use crate::home::tests::{put_context, with_authority};
 use crate::plan::Boxes;
 use crate::terminal::Script;
 use crate::world::Reach as _;
@@ -117,29 +115,6 @@ fn a_box_that_is_not_there_has_its_exit_code() {
 }
 
 #[test]
-fn contexts_are_listed_chosen_and_forgotten() {
-    let (dir, home, authority) = with_authority();
-    for (name, address) in [("attic", "box-7f3a.local"), ("cellar", "192.168.1.57:8443")] {
-        put_context(&home, &authority, name, address);
-    }
-    let act = |command: ContextCommand, answers: &[bool]| {
-        let (written, _, result) = run(answers, Format::Table, |world| context(world, &home, &command));
-        result.map(|()| written)
-    };
-    act(ContextCommand::Use { name: "attic".into() }, &[]).unwrap();
-    let list = act(ContextCommand::List, &[]).unwrap().replace(&authority.id(), "0a1b2c3d");
-    insta::assert_snapshot!(list);
-    assert!(act(ContextCommand::Show { name: None }, &[]).unwrap().starts_with("name       attic\n"));
-    let failure = act(ContextCommand::Use { name: "loft".into() }, &[]).unwrap_err();
-    assert_eq!(failure.exit(), Exit::NotPaired);
-    assert_eq!(act(ContextCommand::Remove { name: "attic".into() }, &[false]).unwrap_err().exit(), Exit::Refused);
-    act(ContextCommand::Remove { name: "attic".into() }, &[true]).unwrap();
-    assert_eq!(home.names(&Boxes::All).unwrap(), ["cellar"]);
-    assert_eq!(home.names(&Boxes::Selected).unwrap_err().exit(), Exit::NotPaired);
-    assert_eq!(std::fs::read_dir(dir.path().join("holdfast/clients")).unwrap().count(), 2);
-}
-
-#[test]
 fn an_export_brings_the_authority_to_another_machine() {
     let (dir, home) = empty_home();
     let args = NewPassphraseArgs::default();
@@ -160,34 +135,6 @@ fn an_export_brings_the_authority_to_another_machine() {
     assert_eq!(elsewhere.authority_public().unwrap(), Some(made.public()));
     let (written, _, _) = run(&[], Format::Json, |world| super::authority(world, &elsewhere, AuthorityJob::Show));
     assert_eq!(serde_json::from_str::<Value>(&written).unwrap()["id"], made.id());
-}
-
-#[test]
-fn a_second_person_gets_a_certificate_with_a_role() {
-    let (dir, home, authority) = with_authority();
-    let issue = |csr: Option<&str>, out: &Path| AuthorityJob::Issue {
-        name: "bob".into(),
-        role: Role::Reader,
-        csr: csr.map(|name| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name)),
-        out: out.to_owned(),
-        passphrase: PassphraseArgs::default(),
-    };
-    for csr in [None, Some("bob.csr")] {
-        let out = dir.path().join(format!("bob-{}", csr.is_some()));
-        let (written, _, result) = run(&[], Format::Table, |world| super::authority(world, &home, issue(csr, &out)));
-        result.unwrap();
-        let certificate = std::fs::read(out.join("client.der")).unwrap();
-        let who = parse_client(&certificate).unwrap();
-        assert_eq!((who.name.as_str(), who.role), ("bob", Role::Reader));
-        assert!(written.contains(&who.serial_text()), "{written}");
-        assert_eq!(std::fs::read(out.join("authority.der")).unwrap(), authority.certificate().to_vec());
-        let key = out.join("client.key");
-        assert_eq!(key.exists(), csr.is_none());
-        if csr.is_none() {
-            let key = TlsKey::from_pem(&std::fs::read_to_string(key).unwrap()).unwrap();
-            assert_eq!(key.public(), public_key(&certificate).unwrap());
-        }
-    }
 }
 
 #[test]
