@@ -45,6 +45,7 @@ pub use status::{Condition, Lease, PeerList, PeerStatus, Severity, Status, Vault
 pub use text::{printable, span};
 pub use time::Timestamp;
 pub use vault::{
-    ApprovalRequest, ChallengeAnswer, CredentialAnswer, CredentialRequest, EvidenceAnswer, EvidenceKind,
-    EvidenceRequest, LoggedOrder, OrderAnswer, OrderLog, OrderLogQuery, OrderRequest, VaultLease, VaultState,
+    ApprovalRequest, AuthorityChange, ChallengeAnswer, CredentialAnswer, CredentialRequest, EvidenceAnswer,
+    EvidenceKind, EvidenceRequest, LoggedOrder, OrderAnswer, OrderLog, OrderLogQuery, OrderRequest, VaultLease,
+    VaultState,
 };

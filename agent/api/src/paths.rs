@@ -3,11 +3,12 @@
 #![expect(dead_code, reason = "utoipa describes functions, and these have no other use")]
 
 use crate::{
-    Action, AfterQuery, ApprovalRequest, AuditList, BeaconTest, BeaconTested, ChallengeAnswer, Cluster, Configuration,
-    ConfigurationChange, ConfigurationHistory, CredentialAnswer, CredentialRequest, DryRunQuery, DutyList, DutyQuery,
-    EvidenceAnswer, EvidenceRequest, Identity, LockAccepted, LogList, Operation, OperationList, OrderAnswer, OrderLog,
-    OrderLogQuery, OrderRequest, PageQuery, PairingFinish, PairingFinished, PairingOwn, PairingStart, PairingStarted,
-    PeerList, RevocationList, RevocationRequest, Status, ValidatorList, VaultState, Version,
+    Action, AfterQuery, ApprovalRequest, AuditList, AuthorityChange, BeaconTest, BeaconTested, ChallengeAnswer,
+    Cluster, Configuration, ConfigurationChange, ConfigurationHistory, CredentialAnswer, CredentialRequest,
+    DryRunQuery, DutyList, DutyQuery, EvidenceAnswer, EvidenceRequest, Identity, LockAccepted, LogList, Operation,
+    OperationList, OrderAnswer, OrderLog, OrderLogQuery, OrderRequest, PageQuery, PairingFinish, PairingFinished,
+    PairingOwn, PairingStart, PairingStarted, PeerList, RevocationList, RevocationRequest, Status, ValidatorList,
+    VaultState, Version,
 };
 
 /// The version of the agent.
@@ -196,6 +197,15 @@ const fn vault_history() {}
     responses((status = 204, description = "done"))
 )]
 const fn vault_approval() {}
+
+/// Hands the box to another authority: from the answer on only certificates of that one count.
+#[utoipa::path(
+    post, path = "/v1/vault/authority",
+    params(("Idempotency-Key" = Option<String>, Header, description = "the same key gives the same answer for a day, at most 64 visible characters")),
+    request_body = AuthorityChange,
+    responses((status = 204, description = "done"))
+)]
+const fn vault_authority() {}
 
 /// Seals anew, to the level of the image that runs.
 #[utoipa::path(

@@ -82,6 +82,12 @@ pub const ROUTES: &[Route] = &[
         role: Some(Role::Admin),
         problems: &[401, 403, 409, 413, 415, 422, 503],
     },
+    Route {
+        method: "POST",
+        path: "/v1/vault/authority",
+        role: Some(Role::Admin),
+        problems: &[401, 403, 409, 413, 415, 422, 503],
+    },
     Route { method: "POST", path: "/v1/vault/level", role: Some(Role::Admin), problems: &[401, 403, 409, 422, 503] },
     Route { method: "POST", path: "/v1/actions/{action}", role: Some(Role::Operator), problems: &[401, 403, 404, 409] },
     Route { method: "GET", path: "/v1/operations", role: Some(Role::Reader), problems: &[401, 403] },

@@ -133,6 +133,18 @@ pub struct OrderAnswer {
     pub signature: Option<String>,
 }
 
+/// The body of `POST /v1/vault/authority`: an order for the vault, and what the API needs to follow it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AuthorityChange {
+    /// The order `ChangeAuthority`, signed by the present authority, in base64.
+    pub order: String,
+    /// The next authority's certificate, DER in base64.
+    pub authority_certificate: String,
+    /// The certificate of the box key by the next authority, DER in base64.
+    pub box_certificate: String,
+}
+
 /// The body of `POST /v1/vault/firmware-approvals`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -11,7 +11,9 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use holdfast_api::{AuditEntry, Configuration, ConfigurationHistory, Revocation, RevocationList, Timestamp};
+use holdfast_provisioning::certificate;
 use holdfast_provisioning::files::{FileError, read_bounded, remove, write_whole};
+use holdfast_types::P256Public;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -59,7 +61,8 @@ pub enum FolderError {
 }
 
 /// The certificates of whoever owns the box, in DER.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Owner {
     /// The authority's own.
     pub authority: Vec<u8>,
@@ -75,6 +78,14 @@ pub struct Unconfirmed {
     pub before: Configuration,
     /// Until when.
     pub confirm_by: Timestamp,
+}
+
+impl Owner {
+    /// The authority's key, if its certificate has one.
+    #[must_use]
+    pub fn public(&self) -> Option<P256Public> {
+        certificate::public_key(&self.authority).ok()
+    }
 }
 
 impl Folder {
@@ -187,6 +198,57 @@ impl Folder {
         Ok(write_whole(&self.path(AUTHORITY), &owner.authority)?)
     }
 
+    /// The certificates of whoever is to own the box next, while an order for that may be on its way through the vault.
+    ///
+    /// # Errors
+    /// When the file cannot be read or understood.
+    pub fn next_owner(&self) -> Result<Option<Owner>, FolderError> {
+        let remedy = "put it back from a backup if the vault obeys that authority, or else remove it";
+        self.read_json(NEXT_OWNER, NEXT_OWNER_LEN_MAX, remedy)
+    }
+
+    /// Keeps the certificates of whoever is to own the box next, or that nobody is.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn keep_next_owner(&self, next: Option<&Owner>) -> Result<(), FolderError> {
+        match next {
+            Some(next) => self.write_json(NEXT_OWNER, next),
+            None => Ok(remove(&self.path(NEXT_OWNER))?),
+        }
+    }
+
+    /// The certificates of this authority, of which the vault says that it owns the box: those that are kept for the next
+    /// owner, if they are its, or else those that hold.
+    ///
+    /// # Errors
+    /// When they cannot be read, or one is missing.
+    pub fn owner_by(&self, authority: Option<P256Public>) -> Result<Option<Owner>, FolderError> {
+        match self.next_owner()? {
+            Some(next) if authority.is_some() && next.public() == authority => Ok(Some(next)),
+            _ => self.owner(),
+        }
+    }
+
+    /// Follows the vault: the next owner's certificates hold from now on if the vault obeys him, with nothing revoked of
+    /// them, and are dropped if it obeys the present one. Of an authority that is neither nothing is changed.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written; called again it goes on.
+    pub fn settle_owner(&self, authority: P256Public) -> Result<bool, FolderError> {
+        let Some(next) = self.next_owner()? else { return Ok(false) };
+        let changes = next.public() == Some(authority);
+        if changes {
+            // The note of the next owner goes last: whatever is cut short before is done again.
+            self.keep_owner(&next)?;
+            self.keep_revocations(Vec::new())?;
+        } else if self.owner()?.and_then(|present| present.public()) != Some(authority) {
+            return Ok(false);
+        }
+        self.keep_next_owner(None)?;
+        Ok(changes)
+    }
+
     /// The certificates that count no more, oldest first.
     ///
     /// # Errors
@@ -210,7 +272,7 @@ impl Folder {
     /// # Errors
     /// When a file cannot be removed; those before it are gone.
     pub fn forget(&self) -> Result<(), FolderError> {
-        for name in [AUTHORITY, BOX, REVOCATIONS, LOCK, UNCONFIRMED, CONFIGURATION, HISTORY] {
+        for name in [AUTHORITY, BOX, NEXT_OWNER, REVOCATIONS, LOCK, UNCONFIRMED, CONFIGURATION, HISTORY] {
             remove(&self.path(name))?;
         }
         Ok(())
@@ -300,6 +362,7 @@ const UNCONFIRMED: &str = "configuration-unconfirmed.json";
 const OWNER: &str = "owner";
 const AUTHORITY: &str = "owner/authority.der";
 const BOX: &str = "owner/box.der";
+const NEXT_OWNER: &str = "owner/next.json";
 const REVOCATIONS: &str = "revocations.json";
 const STARTS: &str = "starts.json";
 
@@ -309,6 +372,8 @@ const CONFIGURATION_LEN_MAX: u64 = 256 * 1024;
 const HISTORY_LEN_MAX: u64 = 16 * 1024 * 1024;
 /// Ours have less than 1 KiB.
 const CERTIFICATE_LEN_MAX: u64 = 16 * 1024;
+/// Two of those, a number for each byte.
+const NEXT_OWNER_LEN_MAX: u64 = 8 * CERTIFICATE_LEN_MAX;
 /// Each takes less than 300 bytes.
 const REVOCATIONS_LEN_MAX: u64 = 4 * 1024 * 1024;
 /// A number.

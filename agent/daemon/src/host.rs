@@ -10,7 +10,7 @@ use holdfast_api::{
     FieldChange, LogLine, Operation, Revocation, Status, ValidatorList, Version,
 };
 use holdfast_provisioning::tls::BoxClock;
-use holdfast_types::Millis;
+use holdfast_types::{Millis, P256Public};
 use holdfast_vault_client::VaultStatus;
 use tokio::sync::watch;
 
@@ -155,6 +155,44 @@ impl Host {
     /// When they cannot be kept.
     pub fn keep_owner(&self, owner: &Owner) -> Result<(), FolderError> {
         self.daemon.folder.keep_owner(owner)?;
+        self.reload();
+        Ok(())
+    }
+
+    /// The certificates of this authority, of which the vault says that it owns the box; without one, those that are kept.
+    /// Reads.
+    ///
+    /// # Errors
+    /// As [`Self::owner`].
+    pub fn owner_by(&self, authority: Option<P256Public>) -> Result<Option<Owner>, FolderError> {
+        self.daemon.folder.owner_by(authority)
+    }
+
+    /// Whether the box may be on its way to another owner. Reads.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    pub fn is_changing_hands(&self) -> Result<bool, FolderError> {
+        Ok(self.daemon.folder.next_owner()?.is_some())
+    }
+
+    /// Keeps the certificates of the next owner, before the vault is given the order. Writes.
+    ///
+    /// # Errors
+    /// When they cannot be kept.
+    pub fn keep_next_owner(&self, next: &Owner) -> Result<(), FolderError> {
+        self.daemon.folder.keep_next_owner(Some(next))
+    }
+
+    /// Takes up whom the vault obeys, after an order that may have changed it. Writes.
+    ///
+    /// # Errors
+    /// When that cannot be kept; called again it goes on.
+    pub fn settle_owner(&self, authority: P256Public) -> Result<(), FolderError> {
+        if self.daemon.folder.settle_owner(authority)? {
+            *self.revoked() = None;
+            tracing::info!("the box has another owner: only certificates of his authority count from now on");
+        }
         self.reload();
         Ok(())
     }

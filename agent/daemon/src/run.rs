@@ -340,7 +340,7 @@ impl Supervisor {
         let owned_before = matches!(owner, Ok(Some(_)) | Err(_));
         let custody = plan::custody(self.view.borrow_and_update().as_ref(), owned_before);
         if let Some(vault) = self.daemon.board.vault_status() {
-            self.judge_owner(owner, vault.authority);
+            self.judge_owner(self.daemon.folder.owner_by(vault.authority), vault.authority);
         }
         let lock = self.daemon.folder.lock().unwrap_or_else(|error| {
             tracing::error!(error = in_words(&error), "the cluster lock cannot be read");

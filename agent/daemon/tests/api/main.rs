@@ -9,6 +9,7 @@ mod changes;
 mod events;
 mod floods;
 mod garbage;
+mod owner;
 mod pairing;
 mod screen;
 mod surfaces;

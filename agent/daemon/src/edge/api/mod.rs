@@ -26,6 +26,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use holdfast_provisioning::tls::TlsError;
+use holdfast_types::P256Public;
 use rand::Rng as _;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Notify, Semaphore};
@@ -39,7 +40,7 @@ use answer::{Fail, chain};
 use hall::{Hall, Party};
 use idempotency::Answers;
 use limits::{Buckets, FOLLOWERS_MAX, LARGE_BODIES_MAX};
-use tls::Tls;
+use tls::{Tls, VaultOwner};
 use vault::VaultCalls;
 
 /// What the API is made of.
@@ -169,15 +170,43 @@ impl Api {
     async fn certify_key(self: &Arc<Self>) -> Result<(), Fail> {
         let key = self.tls.public();
         let leaf = self.vault.read(move |vault| vault.certify_tls_key(key)).await?;
-        self.renew_tls(false, Some(leaf)).await;
+        self.renew_tls(None, Some(leaf)).await;
         Ok(())
     }
 
-    /// Takes up a change of owner or revocations. What cannot be taken up is told in the log, and the present state
-    /// stays.
-    async fn renew_tls(self: &Arc<Self>, vault_is_free: bool, leaf: Option<Vec<u8>>) {
+    /// Takes up what the vault says of its owner. When the box may be changing hands, only while nothing else changes:
+    /// what it says may be older than an order that is on its way.
+    async fn follow_vault(self: &Arc<Self>) {
+        // Of a vault that does not answer nothing new is known.
+        let Ok(status) = self.vault.read(|vault| vault.status()).await else { return self.renew_tls(None, None).await };
+        if !matches!(self.host.is_changing_hands(), Ok(false)) {
+            let _changing = self.changing.lock().await;
+            if let Ok(status) = self.vault.read(|vault| vault.status()).await {
+                self.settle_owner(status.authority).await;
+            }
+            return;
+        }
+        self.renew_tls(Some(VaultOwner::of(status.authority)), None).await;
+    }
+
+    /// Has certificates, judge and node follow whom the vault obeys.
+    async fn settle_owner(self: &Arc<Self>, authority: Option<P256Public>) {
+        if let Some(authority) = authority {
+            let host = Arc::clone(&self.host);
+            match tokio::task::spawn_blocking(move || host.settle_owner(authority)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(error = chain(&error), "the change of hands is not kept yet"),
+                Err(error) => tracing::error!(%error, "the change of hands is not kept yet"),
+            }
+        }
+        self.renew_tls(Some(VaultOwner::of(authority)), None).await;
+    }
+
+    /// Takes up a change of owner, as far as the vault said one, or of revocations. What cannot be taken up is told in the
+    /// log, and the present state stays.
+    async fn renew_tls(self: &Arc<Self>, owner: Option<VaultOwner>, leaf: Option<Vec<u8>>) {
         let api = Arc::clone(self);
-        match tokio::task::spawn_blocking(move || api.tls.renew(&api.host, vault_is_free, leaf)).await {
+        match tokio::task::spawn_blocking(move || api.tls.renew(&api.host, owner, leaf)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(error = chain(&error), "the API keeps the certificates that it had"),
             Err(error) => tracing::error!(%error, "the API keeps the certificates that it had"),
@@ -195,10 +224,10 @@ impl fmt::Debug for Api {
 async fn certify(api: Arc<Api>) {
     let mut told = false;
     loop {
-        // Of a vault that does not answer nothing new is known.
-        let status = api.vault.read(|vault| vault.status()).await.ok();
-        api.renew_tls(status.is_some_and(|status| status.authority.is_none()), None).await;
-        let mut again = CERTIFY_EVERY;
+        api.follow_vault().await;
+        // Until the vault was heard, nobody is admitted to a box that may have changed hands.
+        let unsettled = !matches!(api.host.is_changing_hands(), Ok(false));
+        let mut again = if unsettled { CERTIFY_RETRY } else { CERTIFY_EVERY };
         if api.tls.judge().is_some() {
             match api.certify_key().await {
                 Ok(()) => told = false,

@@ -160,7 +160,8 @@ fn admit(
     let client = match judged {
         Ok(Some(client)) => client,
         Ok(None) if api.tls.judge().is_none() => {
-            let detail = "nobody owns this box, or it lost its owner's certificates: pair it with holdfast pair";
+            let detail = "nobody owns this box, it lost its owner's certificates, or its vault does not say who he is: \
+                          pair it with holdfast pair, or try again";
             return Err(Fail::new(ProblemId::NotOwned, detail));
         }
         Ok(None) => {

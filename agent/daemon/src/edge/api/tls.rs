@@ -22,19 +22,39 @@ pub(super) struct Tls {
     present: RwLock<Present>,
 }
 
+/// What the vault said of its owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum VaultOwner {
+    /// This authority.
+    Authority(P256Public),
+    /// Nobody.
+    Nobody,
+    /// It was not heard yet.
+    Unknown,
+}
+
 #[derive(Clone, Debug)]
 struct Present {
+    /// As far as it was heard when this was made.
+    owner: VaultOwner,
     config: Arc<ServerConfig>,
     judge: Option<Arc<ClientJudge>>,
     /// The certificate of the key by the box key.
     leaf: Option<Vec<u8>>,
 }
 
+impl VaultOwner {
+    /// As a vault that was heard says it.
+    pub(super) fn of(authority: Option<P256Public>) -> Self {
+        authority.map_or(Self::Nobody, Self::Authority)
+    }
+}
+
 impl Tls {
     /// With a new key, whose certificate names nobody yet.
     pub(super) fn new(host: &Arc<Host>) -> Result<Self, TlsError> {
         let key = TlsKey::random(&mut OsRng);
-        let present = Present::new(&key, host, false, None)?;
+        let present = Present::new(&key, host, VaultOwner::Unknown, None)?;
         Ok(Self { key, present: RwLock::new(present) })
     }
 
@@ -42,12 +62,18 @@ impl Tls {
         self.key.public()
     }
 
-    /// Takes up what the host says of owner and revocations now, and the leaf, if there is a new one. When the vault
-    /// says that nobody owns the box, certificates that are left of an order that was not carried out, or of before a
-    /// reset, do not count.
-    pub(super) fn renew(&self, host: &Arc<Host>, vault_is_free: bool, leaf: Option<Vec<u8>>) -> Result<(), TlsError> {
-        let leaf = leaf.or_else(|| self.present().leaf);
-        let present = Present::new(&self.key, host, vault_is_free, leaf)?;
+    /// Takes up what the host says of owner and revocations now, and the leaf and the vault's word, if they are new. Whose
+    /// certificates count the vault says: those that are left of an order that was not carried out, or of before a reset
+    /// or a change of hands, do not.
+    pub(super) fn renew(
+        &self,
+        host: &Arc<Host>,
+        owner: Option<VaultOwner>,
+        leaf: Option<Vec<u8>>,
+    ) -> Result<(), TlsError> {
+        let before = self.present();
+        let (owner, leaf) = (owner.unwrap_or(before.owner), leaf.or(before.leaf));
+        let present = Present::new(&self.key, host, owner, leaf)?;
         *self.present.write().unwrap_or_else(PoisonError::into_inner) = present;
         Ok(())
     }
@@ -67,11 +93,10 @@ impl Tls {
 }
 
 impl Present {
-    fn new(key: &TlsKey, host: &Arc<Host>, vault_is_free: bool, leaf: Option<Vec<u8>>) -> Result<Self, TlsError> {
-        let owner = if vault_is_free { None } else { owner_of(host) };
-        let Some((Owner { authority, box_certificate }, revocations)) = owner else {
+    fn new(key: &TlsKey, host: &Arc<Host>, owner: VaultOwner, leaf: Option<Vec<u8>>) -> Result<Self, TlsError> {
+        let Some((Owner { authority, box_certificate }, revocations)) = owner_of(host, owner) else {
             let config = server_config(key, vec![key.self_signed()?], None)?;
-            return Ok(Self { config, judge: None, leaf: None });
+            return Ok(Self { owner, config, judge: None, leaf: None });
         };
         // An entry that is no serial number revokes nothing; the box never keeps one.
         let serials = revocations.into_iter().filter_map(|revoked| parse_serial(&revoked.serial).ok());
@@ -83,14 +108,21 @@ impl Present {
             None => vec![key.self_signed()?],
         };
         let config = server_config(key, chain, Some(Arc::clone(&judge)))?;
-        Ok(Self { config, judge: Some(judge), leaf })
+        Ok(Self { owner, config, judge: Some(judge), leaf })
     }
 }
 
-/// Who owns the box, and which of his certificates count no more. Whoever cannot tell that admits nobody.
-fn owner_of(host: &Host) -> Option<(Owner, Vec<Revocation>)> {
+/// Who owns the box, and which of his certificates count no more. Whoever cannot tell that admits nobody: while the box
+/// may have changed hands and the vault was not heard, nor the old owner whom it may not obey any more.
+fn owner_of(host: &Host, vault: VaultOwner) -> Option<(Owner, Vec<Revocation>)> {
     let known = || -> Result<_, FolderError> {
-        match host.owner()? {
+        let owner = match vault {
+            VaultOwner::Nobody => None,
+            VaultOwner::Unknown if host.is_changing_hands()? => None,
+            VaultOwner::Unknown => host.owner()?,
+            VaultOwner::Authority(key) => host.owner_by(Some(key))?.filter(|owner| owner.public() == Some(key)),
+        };
+        match owner {
             Some(owner) => Ok(Some((owner, host.revocations()?))),
             None => Ok(None),
         }

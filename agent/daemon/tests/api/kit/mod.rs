@@ -12,6 +12,7 @@ use holdfast_provisioning::certificate::parse_client;
 use holdfast_provisioning::client::{Client, ClientError, Target};
 use holdfast_provisioning::desk::CodeDesk;
 use holdfast_provisioning::tls::{self, BoxJudge, Expected, TlsKey};
+use holdfast_types::P256Public;
 use holdfastd::clock::now;
 use holdfastd::daemon::Daemon;
 use holdfastd::edge::api::{self, Limits, Parts, Server};
@@ -59,7 +60,7 @@ impl Bench {
     }
 
     pub(crate) async fn with(limits: Limits, owned: bool) -> Self {
-        let bench = Self::start(limits, owned, |_| {}).await;
+        let bench = Self::start(limits, owned, |_, _| {}).await;
         if owned {
             bench.until_certified().await;
         }
@@ -68,10 +69,15 @@ impl Bench {
 
     /// One with an owner, whose vault does not answer.
     pub(crate) async fn owned_without_vault() -> Self {
-        Self::start(Limits::default(), true, |vault| std::fs::remove_file(&vault.socket).unwrap()).await
+        Self::start(Limits::default(), true, |vault, _| std::fs::remove_file(&vault.socket).unwrap()).await
     }
 
-    async fn start(limits: Limits, owned: bool, before: impl FnOnce(&FakeVault)) -> Self {
+    /// One with an owner that is started in the state which `before` makes.
+    pub(crate) async fn owned_after(before: impl FnOnce(&FakeVault, &Daemon)) -> Self {
+        Self::start(Limits::default(), true, before).await
+    }
+
+    async fn start(limits: Limits, owned: bool, before: impl FnOnce(&FakeVault, &Daemon)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let vault = FakeVault::start(folder.path());
         let daemon = host::daemon(&folder.path().join("state"), &vault);
@@ -80,11 +86,9 @@ impl Bench {
         if owned {
             let box_key = vault.sealed().box_key.public();
             vault.sealed().authority = Some(authority.public());
-            let of_box = authority.issue_box(&BOX_NAME, &box_key, now(), &mut OsRng).unwrap();
-            let owner = Owner { authority: authority.certificate().to_vec(), box_certificate: of_box.to_vec() };
-            daemon.folder.keep_owner(&owner).unwrap();
+            daemon.folder.keep_owner(&certificates(&authority, &box_key)).unwrap();
         }
-        before(&vault);
+        before(&vault, &daemon);
         let pairing = Pairing::new(CodeDesk::open(folder.path().join("pairing.json")).unwrap());
         let parts = Parts { host: Arc::clone(&host), vault: vault.socket.clone(), pairing: pairing.clone(), limits };
         let server = api::start(parts, "127.0.0.1:0".parse().unwrap()).await.unwrap();
@@ -111,7 +115,16 @@ impl Bench {
     }
 
     pub(crate) fn tls(&self, identity: Option<&Identity>) -> Arc<ClientConfig> {
-        let judge = BoxJudge::new(self.authority.certificate().clone(), Expected::default(), now).unwrap();
+        Self::tls_by(&self.authority, identity)
+    }
+
+    /// As who knows the box by this authority.
+    pub(crate) fn client_by(&self, authority: &Authority, role: Role) -> Client {
+        Client::new(self.target(), Self::tls_by(authority, Some(&identity_of(authority, role))))
+    }
+
+    fn tls_by(authority: &Authority, identity: Option<&Identity>) -> Arc<ClientConfig> {
+        let judge = BoxJudge::new(authority.certificate().clone(), Expected::default(), now).unwrap();
         let identity = identity.map(|identity| (&identity.key, identity.certificate.clone()));
         tls::client_config(Arc::new(judge), identity).unwrap()
     }
@@ -151,6 +164,12 @@ impl Identity {
     pub(crate) fn serial(&self) -> String {
         parse_client(&self.certificate).unwrap().serial_text()
     }
+}
+
+/// What a box keeps of its owner.
+pub(crate) fn certificates(authority: &Authority, box_key: &P256Public) -> Owner {
+    let of_box = authority.issue_box(&BOX_NAME, box_key, now(), &mut OsRng).unwrap();
+    Owner { authority: authority.certificate().to_vec(), box_certificate: of_box.to_vec() }
 }
 
 pub(crate) fn identity_of(authority: &Authority, role: Role) -> Identity {

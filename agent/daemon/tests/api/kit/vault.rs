@@ -126,6 +126,11 @@ impl FakeVault {
         sealed.orders.push(kind);
         match text.order {
             Order::Own { authority, .. } if order.verify(&authority).is_ok() => sealed.authority = Some(authority),
+            Order::ChangeAuthority { authority, .. }
+                if sealed.authority.is_some_and(|present| order.verify(&present).is_ok()) =>
+            {
+                sealed.authority = Some(authority);
+            }
             Order::Reset => sealed.authority = None,
             _ => {
                 let refusal = Rejection::Order { kind: kind.to_owned(), reason: "not today".to_owned() };

@@ -62,7 +62,7 @@ pub(super) async fn revoke(api: &Arc<Api>, asked: &Asked) -> Result<Answer, Fail
         let revocation = Revocation { serial, at: Timestamp(clock::now()), by: asked.by() };
         let host = Arc::clone(&api.host);
         blocking(move || host.revoke(revocation)).await??;
-        api.renew_tls(false, None).await;
+        api.renew_tls(None, None).await;
     }
     revocations(api).await
 }

@@ -5,6 +5,7 @@ mod cluster;
 mod configuration;
 mod events;
 mod look;
+mod owner;
 mod pairing;
 mod support;
 mod vault;
@@ -52,6 +53,7 @@ pub(super) async fn answer(api: &Arc<Api>, route: &Route, asked: &Asked) -> Resu
         ("POST", "/v1/vault/orders") => vault::order(api, asked).await,
         ("GET", "/v1/vault/history") => vault::history(api).await,
         ("POST", "/v1/vault/firmware-approvals") => vault::approve(api, asked).await,
+        ("POST", "/v1/vault/authority") => owner::change(api, asked).await,
         ("POST", "/v1/vault/level") => vault::raise_level(api).await,
         ("POST", "/v1/actions/{action}") => act::begin(api, asked),
         ("GET", "/v1/operations") => act::operations(api),

@@ -6,23 +6,21 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use holdfast_api::{PairingFinish, PairingFinished, PairingOwn, PairingStart, PairingStarted, ProblemId};
-use holdfast_evidence::{EvidenceKind, Order, SignedOrder};
-use holdfast_provisioning::certificate::{self, CertificateError};
+use holdfast_evidence::{EvidenceKind, Order};
 use holdfast_provisioning::desk::DeskError;
 use holdfast_provisioning::pake::BoxExchange;
-use holdfast_provisioning::tls::{ClientJudge, Revocations};
 use holdfast_provisioning::words::four_words;
-use holdfast_types::P256Public;
 use holdfast_vault_client::{Client, ClientError, VaultStatus};
 use rand::rngs::OsRng;
 use tokio::time::Instant;
 
-use super::{blocking, vault};
+use super::{blocking, owner, vault};
 use crate::edge::api::Api;
 use crate::edge::api::answer::{Answer, Fail, chain};
 use crate::edge::api::asked::{Asked, base64};
 use crate::edge::api::connection::Step;
 use crate::edge::api::hall::Stage;
+use crate::edge::api::tls::VaultOwner;
 use crate::folder::Owner;
 
 pub(super) async fn start(api: &Api, asked: &Asked) -> Result<Answer, Fail> {
@@ -73,49 +71,30 @@ pub(super) async fn credential(api: &Api, asked: &Asked) -> Result<Answer, Fail>
 pub(super) async fn own(api: &Arc<Api>, asked: &Asked) -> Result<Answer, Fail> {
     let request: PairingOwn = asked.json()?;
     let order = vault::read_order(&request.order)?;
-    let owner = Owner {
+    let certificates = Owner {
         authority: base64("authorityCertificate", &request.authority_certificate)?,
         box_certificate: base64("boxCertificate", &request.box_certificate)?,
     };
     let _changing = api.changing.lock().await;
     let status = paired(api, asked).await?;
-    check(&order, &owner, &status)?;
+    let Order::Own { authority, .. } = owner::read(&order)? else {
+        return Err(Fail::new(ProblemId::OrderRefused, "this order does not make anybody the owner of a box"));
+    };
+    owner::check(&authority, &certificates, &status)?;
     // In this order: certificates of somebody whom the vault does not know count for nothing, but a vault with an owner
     // whose certificates were lost to a power cut would admit nobody any more.
     let host = Arc::clone(&api.host);
-    blocking(move || host.keep_owner(&owner)).await??;
+    blocking(move || host.keep_owner(&certificates)).await??;
     api.vault.act(move |vault| vault.order(order)).await?;
     api.pairing.done();
     asked.connection.set_step(Step::Nothing);
     // The owner connects again at once, and trusts only what the vault certified.
+    api.renew_tls(Some(VaultOwner::Authority(authority)), None).await;
     if api.certify_key().await.is_err() {
-        api.renew_tls(false, None).await;
         api.certify_now.notify_one();
     }
     tracing::info!(from = %asked.address(), "the box has an owner");
     Ok(Answer::done())
-}
-
-/// Certificates that do not fit the order would leave a box that nobody can manage.
-fn check(order: &SignedOrder, owner: &Owner, status: &VaultStatus) -> Result<(), Fail> {
-    let text = order.unverified().map_err(|error| Fail::new(ProblemId::OrderRefused, error.to_string()))?;
-    let Order::Own { authority, .. } = text.order else {
-        return Err(Fail::new(ProblemId::OrderRefused, "this order does not make anybody the owner of a box"));
-    };
-    let wrong = |what: &str| Fail::bad_request(format!("the field {what}"));
-    let key_of = |certificate: &[u8]| -> Result<P256Public, CertificateError> { certificate::public_key(certificate) };
-    let judge = ClientJudge::new(owner.authority.clone().into(), Arc::new(Revocations::default()), || {
-        unreachable!("this judge is asked nothing")
-    });
-    if judge.is_err() || key_of(&owner.authority).ok() != Some(authority) {
-        return Err(wrong("authorityCertificate is not the certificate of the key in the order"));
-    }
-    let of_box = certificate::box_identity(&owner.box_certificate)
-        .map_err(|_| wrong("boxCertificate is not a certificate of a box"))?;
-    if of_box.common_name != holdfast_evidence::names::common_name(&status.box_name) {
-        return Err(wrong("boxCertificate is the certificate of another box"));
-    }
-    Ok(())
 }
 
 /// The public key of the box key. The command has it confirmed by evidence for a nonce of its own.

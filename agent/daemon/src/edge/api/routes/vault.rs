@@ -20,6 +20,7 @@ use super::blocking;
 use crate::edge::api::Api;
 use crate::edge::api::answer::{Answer, Fail, chain};
 use crate::edge::api::asked::{Asked, base64};
+use crate::edge::api::tls::VaultOwner;
 
 pub(super) async fn state(api: &Api) -> Result<Answer, Fail> {
     let status = api.vault.read(|vault| vault.status()).await?;
@@ -57,12 +58,17 @@ pub(super) async fn order(api: &Arc<Api>, asked: &Asked) -> Result<Answer, Fail>
     let OrderRequest { order } = asked.json()?;
     let order = read_order(&order)?;
     let kind = order.unverified().map_err(|error| Fail::new(ProblemId::OrderRefused, error.to_string()))?;
+    if matches!(kind.order, Order::ChangeAuthority { .. }) {
+        let detail = "this order goes to /v1/vault/authority with the next owner's certificates: without them the API \
+                      would admit nobody any more";
+        return Err(Fail::new(ProblemId::OrderRefused, detail));
+    }
     let _changing = api.changing.lock().await;
     let outcome = api.vault.act(move |vault| vault.order(order)).await?;
     match kind.order {
         Order::Reset => forget(api).await?,
-        // Shares, identity or authority are others now; what the node is built from is looked at again.
-        Order::Identity(_) | Order::Import(_) | Order::Retire(_) | Order::ChangeAuthority { .. } => api.host.reload(),
+        // Shares or identity are others now; what the node is built from is looked at again.
+        Order::Identity(_) | Order::Import(_) | Order::Retire(_) => api.host.reload(),
         _ => {}
     }
     let signature = match outcome {
@@ -118,7 +124,7 @@ async fn forget(api: &Arc<Api>) -> Result<(), Fail> {
         (host.forget(), rearmed)
     })
     .await?;
-    api.renew_tls(true, None).await;
+    api.renew_tls(Some(VaultOwner::Nobody), None).await;
     if let Err(error) = forgotten.1 {
         tracing::error!(error = chain(&error), "the old pairing code cannot be thrown away");
     }
