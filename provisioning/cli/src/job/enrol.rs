@@ -147,7 +147,11 @@ pub(crate) fn pair(world: &mut World<'_>, home: &Home, job: &PairJob) -> Result<
     }
     world.output.say(&format!("paired    {context} is yours. Context {context:?} saved and selected."))?;
     if is_new {
-        world.terminal.note("Keep your authority safe, it is the only key to this box: holdfast authority export FILE");
+        world.terminal.note(
+            "Keep your authority safe, it is the only key to this box: holdfast authority export FILE. Without a copy, whoever \
+             loses this machine can give the box no order and nobody a certificate: it has to be flashed anew, and the \
+             cluster replaces its share",
+        );
     }
     Ok(())
 }

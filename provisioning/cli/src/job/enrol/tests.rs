@@ -50,7 +50,8 @@ fn a_box_is_paired_over_one_connection_and_then_known() {
     let (written, script, result) = run(&[true], Format::Table, |world| pair(world, &home, &pair_job(&server.address)));
     result.unwrap();
     assert!(written.contains("attic is yours"), "{written}");
-    assert!(script.seen.iter().any(|line| line.contains("holdfast authority export")), "{:?}", script.seen);
+    let offers = |line: &String| line.contains("holdfast authority export") && line.contains("flashed anew");
+    assert!(script.seen.iter().any(offers), "{:?}", script.seen);
     let owned = server.owned.recv().unwrap();
     let authority = home.authority_public().unwrap().unwrap();
     assert_eq!(owned.authority, authority);
