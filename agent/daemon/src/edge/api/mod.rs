@@ -39,7 +39,7 @@ use crate::pairing::Pairing;
 use answer::{Fail, chain};
 use hall::{Hall, Party};
 use idempotency::Answers;
-use limits::{Buckets, FOLLOWERS_MAX, LARGE_BODIES_MAX};
+use limits::{Buckets, LARGE_BODIES_MAX};
 use tls::{Tls, VaultOwner};
 use vault::VaultCalls;
 
@@ -96,7 +96,6 @@ pub(in crate::edge) struct Api {
     evidence_rate: Buckets<()>,
     beacon_test_rate: Buckets<()>,
     answers: Answers,
-    followers: Arc<Semaphore>,
     large_bodies: Semaphore,
     strangers_rate: Buckets<Party>,
     /// Changes of configuration, cluster and ownership go one after the other.
@@ -157,7 +156,6 @@ impl Api {
             limits,
             host,
             answers: Answers::default(),
-            followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
             large_bodies: Semaphore::new(LARGE_BODIES_MAX),
             changing: Mutex::new(()),
             certify_now: Notify::new(),

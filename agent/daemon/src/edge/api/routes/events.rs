@@ -7,7 +7,7 @@ use futures::StreamExt as _;
 use futures::stream;
 use holdfast_api::{Event, EventKind, Role};
 use hyper::body::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 
 use crate::edge::api::Api;
 use crate::edge::api::answer::{Answer, Fail};
@@ -22,7 +22,6 @@ struct Follower {
     after: u64,
     newest: watch::Receiver<u64>,
     waiting: VecDeque<Bytes>,
-    _place: OwnedSemaphorePermit,
 }
 
 pub(super) fn follow(api: &Arc<Api>, asked: &Asked) -> Result<Answer, Fail> {
@@ -32,8 +31,9 @@ pub(super) fn follow(api: &Arc<Api>, asked: &Asked) -> Result<Answer, Fail> {
         None => present,
         Some(id) => id.parse().map_err(|_| Fail::bad_request("the header last-event-id is not a number"))?,
     };
-    let place = Arc::clone(&api.followers).try_acquire_owned();
-    let place = place.map_err(|_| Fail::too_many("readers of events", api.limits.heartbeat))?;
+    if !asked.connection.ticket.follow() {
+        return Err(Fail::too_many("readers of events", api.limits.heartbeat));
+    }
     let follower = Follower {
         api: Arc::clone(api),
         connection: Arc::clone(&asked.connection),
@@ -42,7 +42,6 @@ pub(super) fn follow(api: &Arc<Api>, asked: &Asked) -> Result<Answer, Fail> {
         newest,
         // The reader learns at once that he is connected.
         waiting: VecDeque::from([Bytes::from_static(HEARTBEAT)]),
-        _place: place,
     };
     let events = stream::unfold(follower, |mut follower| async move {
         let bytes = follower.next().await?;
@@ -73,6 +72,12 @@ impl Follower {
                 }
             }
         }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.connection.ticket.follows_no_more();
     }
 }
 
