@@ -12,4 +12,5 @@ mod garbage;
 mod owner;
 mod pairing;
 mod screen;
+mod stalled;
 mod surfaces;

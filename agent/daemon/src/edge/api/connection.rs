@@ -58,6 +58,8 @@ struct Beat {
     progress: Instant,
     /// Since when a header is on its way.
     header_since: Option<Instant>,
+    /// Since when the other side takes nothing of what waits for it.
+    stuck_since: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,12 +127,19 @@ impl std::fmt::Debug for Step {
 
 impl Pulse {
     fn new() -> Self {
-        Self(Mutex::new(Beat { phase: Phase::Waiting, progress: Instant::now(), header_since: None }))
+        let beat = Beat { phase: Phase::Waiting, progress: Instant::now(), header_since: None, stuck_since: None };
+        Self(Mutex::new(beat))
     }
 
     /// What is waited for from now on.
     pub(super) fn enter(&self, phase: Phase) {
-        *self.beat() = Beat { phase, progress: Instant::now(), header_since: None };
+        let mut beat = self.beat();
+        *beat = Beat { phase, progress: Instant::now(), header_since: None, ..*beat };
+    }
+
+    /// Whether something waits that the other side does not take.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.beat().stuck_since.is_some()
     }
 
     fn read(&self) {
@@ -142,17 +151,30 @@ impl Pulse {
     }
 
     fn wrote(&self) {
-        self.beat().progress = Instant::now();
+        let mut beat = self.beat();
+        beat.progress = Instant::now();
+        beat.stuck_since = None;
+    }
+
+    /// Nothing waits any more. Of itself this is no progress: an idle connection is flushed too.
+    fn flushed(&self) {
+        self.beat().stuck_since = None;
+    }
+
+    fn stuck(&self) {
+        self.beat().stuck_since.get_or_insert_with(Instant::now);
     }
 
     fn deadline(&self, limits: &Limits, idle: Duration) -> Instant {
         let beat = *self.beat();
-        match (beat.phase, beat.header_since) {
+        let deadline = match (beat.phase, beat.header_since) {
             (Phase::Waiting, Some(since)) => since + limits.header,
             (Phase::Waiting, None) => beat.progress + idle,
             (Phase::Answering, _) => beat.progress + ANSWER_MAX,
-            (Phase::Following, _) => beat.progress + limits.stalled,
-        }
+            // Heartbeats are progress.
+            (Phase::Following, _) => beat.progress + idle,
+        };
+        beat.stuck_since.map_or(deadline, |since| deadline.min(since + limits.stalled))
     }
 
     fn beat(&self) -> MutexGuard<'_, Beat> {
@@ -171,6 +193,14 @@ impl Watched {
     pub(super) fn new(stream: TlsStream<TcpStream>, pulse: Arc<Pulse>) -> Self {
         Self { stream, pulse }
     }
+
+    /// Has the connection end at once, and what waits for the other side forgotten: the system would keep it in its own
+    /// memory for minutes.
+    pub(super) fn reset(self) {
+        if let Err(error) = self.stream.get_ref().0.set_zero_linger() {
+            tracing::debug!(%error, "a connection of the API cannot be reset");
+        }
+    }
 }
 
 impl AsyncRead for Watched {
@@ -187,14 +217,22 @@ impl AsyncRead for Watched {
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.stream).poll_write(cx, buf);
-        if matches!(wrote, Poll::Ready(Ok(1..))) {
-            self.pulse.wrote();
+        match wrote {
+            Poll::Ready(Ok(1..)) => self.pulse.wrote(),
+            Poll::Pending => self.pulse.stuck(),
+            Poll::Ready(_) => {}
         }
         wrote
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        match flushed {
+            Poll::Ready(Ok(())) => self.pulse.flushed(),
+            Poll::Pending => self.pulse.stuck(),
+            Poll::Ready(Err(_)) => {}
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

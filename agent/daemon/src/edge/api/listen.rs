@@ -72,14 +72,18 @@ async fn attend(api: Arc<Api>, stream: TcpStream, address: SocketAddr, ticket: T
     let mut http = http1::Builder::new();
     // The watch over the connection knows an idle client from a slow one, which this does not.
     http.header_read_timeout(None).max_headers(HEADERS_MAX).max_buf_size(HEADER_LEN_MAX);
+    let mut served = http.serve_connection(io, service);
     tokio::select! {
-        served = http.serve_connection(io, service) => {
+        served = &mut served => {
             if let Err(error) = served {
                 tracing::debug!(%address, %error, "a connection of the API ended");
             }
         }
         () = connection.overdue(&api.limits) => tracing::debug!(%address, "a connection of the API was overdue"),
         () = connection.ticket.taken() => tracing::debug!(%address, "a connection of the API made room for others"),
+    }
+    if connection.pulse.is_stuck() {
+        served.into_parts().io.into_inner().reset();
     }
 }
 

@@ -28,7 +28,7 @@ use std::time::Duration;
 use holdfast_provisioning::tls::TlsError;
 use holdfast_types::P256Public;
 use rand::Rng as _;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Mutex, Notify, Semaphore};
 use tokio::task::JoinHandle;
 
@@ -110,7 +110,7 @@ pub(in crate::edge) struct Api {
 /// # Errors
 /// When the address is taken, or TLS cannot be set up.
 pub async fn start(parts: Parts, address: SocketAddr) -> Result<Server, StartError> {
-    let listener = TcpListener::bind(address).await.map_err(|err| StartError::Listen { address, err })?;
+    let listener = bind(address).map_err(|err| StartError::Listen { address, err })?;
     let address = listener.local_addr().map_err(|err| StartError::Listen { address, err })?;
     let api = tokio::task::spawn_blocking(move || Api::new(parts))
         .await
@@ -118,6 +118,16 @@ pub async fn start(parts: Parts, address: SocketAddr) -> Result<Server, StartErr
     let api = Arc::new(api?);
     let tasks = vec![tokio::spawn(listen::accept(Arc::clone(&api), listener)), tokio::spawn(certify(Arc::clone(&api)))];
     Ok(Server { address, tasks, api })
+}
+
+/// As `TcpListener::bind`, with a bound on what the system keeps for a reader that takes nothing.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    // Connections inherit it.
+    socket.set_send_buffer_size(SEND_BUFFER_LEN)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 impl Server {
@@ -250,3 +260,7 @@ async fn certify(api: Arc<Api>) {
 /// The vault's certificates count for a week.
 const CERTIFY_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 const CERTIFY_RETRY: Duration = Duration::from_secs(5);
+/// Half a second of a fast line; the system doubles it for what it needs itself.
+const SEND_BUFFER_LEN: u32 = 256 * 1024;
+/// As `TcpListener::bind` has it.
+const BACKLOG: u32 = 1_024;

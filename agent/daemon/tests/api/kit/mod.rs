@@ -25,7 +25,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -151,6 +151,14 @@ impl Bench {
         }
         let connector = TlsConnector::from(Arc::new(config));
         Raw(connector.connect(name(), self.tcp().await).await.unwrap())
+    }
+
+    /// The same to a reader for whom the system keeps little that he does not read.
+    pub(crate) async fn raw_narrow(&self, identity: &Identity) -> Raw {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        let tcp = socket.connect(self.server.address()).await.unwrap();
+        Raw(TlsConnector::from(self.tls(Some(identity))).connect(name(), tcp).await.unwrap())
     }
 
     /// A connection over which a test writes what it likes.
