@@ -82,7 +82,8 @@ pub fn without_secrets(text: &str) -> String {
 
 /// Where a URL ends in a text that people read.
 fn ends_url(character: char) -> bool {
-    character.is_whitespace() || matches!(character, '"' | '\'' | '<' | '>' | '`' | ',' | ';' | ')')
+    // A backslash is how JSON begins a quotation mark.
+    character.is_whitespace() || matches!(character, '"' | '\'' | '<' | '>' | '`' | ',' | ';' | ')' | '\\')
 }
 
 #[derive(Default)]
@@ -145,6 +146,7 @@ mod tests {
             ("https://ada:p@ss@node.example?key=1", "https://node.example/…"),
             ("GET http://[::1]:1/a?b=c#d failed, http://x/y too", "GET http://[::1]:1/… failed, http://x/… too"),
             ("url: \"wss://u@h/t\"", "url: \"wss://h/…\""),
+            (r#"{"url":"\"http://u@h/t\""}"#, r#"{"url":"\"http://h/…\""}"#),
         ] {
             assert_eq!(without_secrets(text), clean);
         }

@@ -13,6 +13,7 @@ use holdfastd::control::{NoHelper, Privileged};
 use holdfastd::daemon::{Daemon, Options};
 use holdfastd::volatile::{self, Volatile};
 use holdfastd::{log, run, surfaces};
+use nix::sys::resource::{Resource, setrlimit};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -22,6 +23,7 @@ const END_MAX: Duration = Duration::from_secs(1);
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     let logs = log::start();
+    no_core_file()?;
     if cli.check {
         let lock = check(&cli.state)?;
         println!("cluster \"{}\", lock {}: every hash and signature holds", lock.name(), lock.lock_hash());
@@ -57,6 +59,11 @@ async fn serve(daemon: Arc<Daemon>, volatile: Option<Volatile>) -> anyhow::Resul
     run::run(daemon, stop).await;
     surfaces.abort();
     Ok(())
+}
+
+/// A core file would have the node's key, and tokens of beacon nodes.
+fn no_core_file() -> anyhow::Result<()> {
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).context("cannot keep a crash from leaving a core file")
 }
 
 #[cfg(not(feature = "danger_record_reboot"))]

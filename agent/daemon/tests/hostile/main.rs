@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a helper of a test may panic")]
 
+mod crash;
 mod discovery;
 mod events;
 mod fake_node;
