@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::json::BatchRefusal;
 use super::standing::Standing;
+use super::tokens::Tokens;
 
 /// The largest answer that is read: 1,000 validators with all their fields are about 500 kB as JSON.
 pub const ANSWER_LEN_MAX: usize = 8 * 1024 * 1024;
@@ -27,6 +28,7 @@ pub(super) struct Node {
     client: reqwest::Client,
     limit: Duration,
     standing: Arc<Standing>,
+    tokens: Tokens,
 }
 
 /// Why a call to a beacon node failed.
@@ -83,7 +85,8 @@ impl Node {
             .no_proxy()
             .connect_timeout(limit)
             .build()?;
-        Ok(Self { base, client, limit, standing: Arc::default() })
+        let tokens = Tokens::of(&base);
+        Ok(Self { base, client, limit, standing: Arc::default(), tokens })
     }
 
     /// What is known of this node; shared by its clones.
@@ -135,7 +138,9 @@ impl Node {
         let mut url = self.base.clone();
         let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
-        url.set_query(query);
+        // So may its query, which is where some providers want their token.
+        let queries: Vec<&str> = self.base.query().into_iter().chain(query).collect();
+        url.set_query((!queries.is_empty()).then(|| queries.join("&")).as_deref());
         url
     }
 
@@ -165,7 +170,7 @@ impl Node {
     }
 
     pub(super) fn garbled(&self, call: &str, err: &dyn fmt::Display) -> CallError {
-        CallError::Garbled { node: self.to_string(), call: call.to_owned(), err: short(&err.to_string()) }
+        CallError::Garbled { node: self.to_string(), call: call.to_owned(), err: self.told(&err.to_string()) }
     }
 
     pub(super) fn no_answer(&self, call: &str, err: &reqwest::Error) -> CallError {
@@ -177,14 +182,19 @@ impl Node {
             while let Some(deeper) = cause.source() {
                 cause = deeper;
             }
-            cause.to_string()
+            self.told(&cause.to_string())
         };
         CallError::NoAnswer { node: self.to_string(), call: call.to_owned(), err }
     }
 
     fn refused(&self, call: &str, status: StatusCode, body: &[u8]) -> CallError {
-        let text = short(&String::from_utf8_lossy(body));
+        let text = self.told(&String::from_utf8_lossy(body));
         CallError::Refused { node: self.to_string(), call: call.to_owned(), status, text }
+    }
+
+    /// What a node said, for people, and without what only the two of us know.
+    fn told(&self, text: &str) -> String {
+        short(&self.tokens.hidden(text))
     }
 }
 
@@ -243,6 +253,17 @@ mod tests {
         let node = Node::new("https://user:secret@host.example:5052/api/".parse().unwrap(), Duration::ZERO).unwrap();
         assert_eq!(node.url("/eth/v1/x?a=1").as_str(), "https://user:secret@host.example:5052/api/eth/v1/x?a=1");
         assert_eq!(node.to_string(), "host.example:5052");
+        let node = Node::new("https://host.example/?key=secret".parse().unwrap(), Duration::ZERO).unwrap();
+        assert_eq!(node.url("/eth/v1/x?a=1").as_str(), "https://host.example/eth/v1/x?key=secret&a=1");
+        assert_eq!(node.url("/eth/v1/x").as_str(), "https://host.example/eth/v1/x?key=secret");
+    }
+
+    #[test]
+    fn a_refusal_that_repeats_the_url_tells_no_token() {
+        let node = Node::new("http://host.example/token77/?key=secret".parse().unwrap(), Duration::ZERO).unwrap();
+        let body = br#"{"message":"Route GET:/token77/eth/v1/x?key=secret not found"}"#;
+        let error = node.refused("/eth/v1/x", StatusCode::NOT_FOUND, body).to_string();
+        assert!(error.contains("Route GET:/…/eth/v1/x?key=… not found"), "{error}");
     }
 
     #[test]

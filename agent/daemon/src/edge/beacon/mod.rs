@@ -10,6 +10,7 @@ mod http;
 mod json;
 mod standing;
 mod status;
+mod tokens;
 mod trial;
 
 use std::future::Future;
