@@ -83,8 +83,10 @@ pub struct ApiSettings {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct MetricsSettings {
-    /// Where they are served without a proof of who asks: a loopback ADDRESS:PORT.
+    /// Where they are served, ADDRESS:PORT. Without certificates this is a loopback address.
     pub listen: String,
+    /// Whether they are served over TLS, to whoever shows a client certificate as at the API; a reader's is enough.
+    pub certificates: bool,
 }
 
 impl Default for PeerSettings {
@@ -101,7 +103,7 @@ impl Default for ApiSettings {
 
 impl Default for MetricsSettings {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:3620".to_owned() }
+        Self { listen: "127.0.0.1:3620".to_owned(), certificates: false }
     }
 }
 

@@ -191,6 +191,11 @@ impl Board {
     }
 }
 
+/// Whether the node does its duties, in words that a monitor shows.
+pub(crate) fn readiness(status: &Status) -> (bool, String) {
+    (status.mode == Mode::Ready, format!("{}: {}\n", status.mode, status.reason))
+}
+
 fn first_status() -> Status {
     Status {
         name: String::new(),

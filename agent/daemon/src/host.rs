@@ -86,6 +86,12 @@ impl Host {
         &*self.seen
     }
 
+    /// What the daemon counts.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        self.daemon.metrics.text()
+    }
+
     /// The configuration that holds.
     #[must_use]
     pub fn configuration(&self) -> Configuration {

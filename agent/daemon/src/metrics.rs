@@ -20,6 +20,9 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::board::Board;
 use crate::edge::peers::{Peers, ProtocolStats};
 
+/// The type of [`Metrics::text`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
 /// The steps of a duty that are timed, in seconds after the duty's start.
 const DELAY_BUCKETS_S: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0, 2.0, 4.0, 8.0, 16.0];
 

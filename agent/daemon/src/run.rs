@@ -28,7 +28,7 @@ use crate::edge::beacon::{self, Network};
 use crate::edge::http::{self, Listener};
 use crate::edge::vault::{self, IMPORT, View};
 use crate::folder::{FolderError, Owner};
-use crate::settings::{NodeSettings, Settings};
+use crate::settings::{MetricsPlace, NodeSettings, Settings};
 use node::{Go, RunningNode};
 use plan::{Custody, NoCustody, Plan, Waiting};
 pub use plan::{UnusableLock, verify_lock};
@@ -292,14 +292,21 @@ impl Supervisor {
         }
     }
 
-    /// Serves metrics where the settings say, from then on where others say.
+    /// Serves metrics where the settings say, from then on where others say. With certificates the API serves them.
     async fn serve_metrics(&mut self) {
-        let settings = self.settings().unwrap_or_default();
-        if self.listener.as_ref().is_some_and(|listener| listener.configured == settings.metrics) {
+        let address = match self.settings().unwrap_or_default().metrics {
+            MetricsPlace::Loopback(address) => address,
+            MetricsPlace::WithCertificates(_) => {
+                self.listener = None;
+                self.daemon.board.clear_condition(METRICS);
+                return;
+            }
+        };
+        if self.listener.as_ref().is_some_and(|listener| listener.configured == address) {
             return;
         }
         let (board, metrics) = (self.daemon.board.clone(), self.daemon.metrics.clone());
-        match http::start(settings.metrics, board, metrics).await {
+        match http::start(address, board, metrics).await {
             Ok(listener) => {
                 tracing::info!(address = %listener.address, "health and metrics are served");
                 self.listener = Some(listener);

@@ -25,8 +25,17 @@ pub struct Settings {
     pub api: SocketAddr,
     /// Whether the box is announced in the local network.
     pub announce: bool,
-    /// Where metrics and liveness are served: loopback only, since nobody has to prove who he is there.
-    pub metrics: SocketAddr,
+    /// Where metrics and liveness are served.
+    pub metrics: MetricsPlace,
+}
+
+/// Where metrics and liveness are served, and to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricsPlace {
+    /// On loopback, since nobody has to prove who he is there.
+    Loopback(SocketAddr),
+    /// Anywhere, to whoever shows a certificate as at the API.
+    WithCertificates(SocketAddr),
 }
 
 /// The part of the settings that the node is built from: when it changes, the node is built anew.
@@ -69,7 +78,7 @@ impl Settings {
         let listen = wrong.multiaddresses("/peers/listen", &configuration.peers.listen);
         let peers = wrong.peers(&configuration.peers.addresses);
         let api = wrong.socket("/api/listen", &configuration.api.listen, "0.0.0.0:4443");
-        let metrics = wrong.loopback("/metrics/listen", &configuration.metrics.listen);
+        let metrics = wrong.metrics(configuration, api);
         match (api, metrics) {
             (Some(api), Some(metrics)) if wrong.0.is_empty() => Ok(Self {
                 node: NodeSettings { nickname: configuration.nickname.clone(), network, beacon_nodes, listen, peers },
@@ -182,12 +191,25 @@ impl Wrong {
         address.ok()
     }
 
-    fn loopback(&mut self, pointer: &str, text: &str) -> Option<SocketAddr> {
-        let address = self.socket(pointer, text, "127.0.0.1:3620")?;
-        if !address.ip().is_loopback() {
-            self.field(pointer, format!("{address} is not a loopback address: anybody could read it there"));
+    fn metrics(&mut self, configuration: &Configuration, api: Option<SocketAddr>) -> Option<MetricsPlace> {
+        let (pointer, settings) = ("/metrics/listen", &configuration.metrics);
+        let address = self.socket(pointer, &settings.listen, "127.0.0.1:3620")?;
+        if Some(address) == api && address.port() != 0 {
+            self.field(pointer, format!("{address} is where the API listens: take another port"));
         }
-        Some(address)
+        if settings.certificates {
+            return Some(MetricsPlace::WithCertificates(address));
+        }
+        if !address.ip().is_loopback() {
+            self.field(
+                pointer,
+                format!(
+                    "{address} is not a loopback address: anybody could read it there; take one, or set \
+                     /metrics/certificates to true"
+                ),
+            );
+        }
+        Some(MetricsPlace::Loopback(address))
     }
 }
 
@@ -242,7 +264,28 @@ mod tests {
         let settings = Settings::check(&serde_json::from_value(good()).unwrap()).unwrap();
         assert_eq!(settings.node.peers.keys().collect::<Vec<_>>(), [&OperatorIndex(1)]);
         assert_eq!(settings.node.network.unwrap().chain_id, 7);
-        assert_eq!(Settings::default().metrics.to_string(), "127.0.0.1:3620");
+        assert_eq!(Settings::default().metrics, MetricsPlace::Loopback("127.0.0.1:3620".parse().unwrap()));
+    }
+
+    #[test]
+    fn metrics_are_elsewhere_than_on_loopback_with_certificates_only() {
+        let mut document = good();
+        let mut check = |listen: &str, certificates: bool| {
+            document["metrics"] = json!({ "listen": listen, "certificates": certificates });
+            Settings::check(&serde_json::from_value(document.clone()).unwrap()).map(|settings| settings.metrics)
+        };
+        let at = |address: &str| address.parse().unwrap();
+        assert_eq!(check("[::1]:1", false), Ok(MetricsPlace::Loopback(at("[::1]:1"))));
+        assert_eq!(check("127.0.0.1:1", true), Ok(MetricsPlace::WithCertificates(at("127.0.0.1:1"))));
+        assert_eq!(check("192.0.2.1:3620", true), Ok(MetricsPlace::WithCertificates(at("192.0.2.1:3620"))));
+        let refused = check("192.0.2.1:3620", false).unwrap_err();
+        let says = "/metrics/listen: 192.0.2.1:3620 is not a loopback address: anybody could read it there; take one, \
+                    or set /metrics/certificates to true";
+        assert_eq!(refused[0].to_string(), says);
+        let refused = check("0.0.0.0:4443", true).unwrap_err();
+        assert_eq!(refused[0].to_string(), "/metrics/listen: 0.0.0.0:4443 is where the API listens: take another port");
+        let unknown = json!({ "metrics": { "listen": "127.0.0.1:1", "certificate": true } });
+        assert!(serde_json::from_value::<Configuration>(unknown).is_err());
     }
 
     #[test]

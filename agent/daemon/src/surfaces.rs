@@ -14,12 +14,12 @@ use tokio::sync::watch;
 
 use crate::clock;
 use crate::daemon::{Daemon, in_words};
-use crate::edge::api::{self, Limits, Server};
+use crate::edge::api::{self, Limits, MetricsDoor, Server};
 use crate::edge::beacon;
 use crate::edge::{mdns, screen};
 use crate::host::{BeaconRefused, Host};
 use crate::pairing::Pairing;
-use crate::settings::Settings;
+use crate::settings::{MetricsPlace, Settings};
 
 /// Serves until it is dropped.
 pub async fn serve(daemon: Arc<Daemon>) {
@@ -32,9 +32,10 @@ pub async fn serve(daemon: Arc<Daemon>) {
         screen::start(parts, path).map_err(|error| tracing::error!(error = in_words(&error), "no screen")).ok()
     });
     let parts = api::Parts { host, vault: daemon.vault.clone(), pairing, limits: Limits::default() };
-    let mut served = Served { daemon: Arc::clone(&daemon), parts, told, server: None };
+    let mut served = Served { daemon: Arc::clone(&daemon), parts, told, server: None, metrics: None };
     loop {
         served.follow().await;
+        served.follow_metrics();
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
@@ -45,6 +46,8 @@ struct Served {
     told: watch::Sender<Option<SocketAddr>>,
     /// With the address that was asked for, which is not always the one that it has.
     server: Option<(SocketAddr, Server)>,
+    /// The same for metrics, when they are served with certificates.
+    metrics: Option<(SocketAddr, MetricsDoor)>,
 }
 
 impl Served {
@@ -64,6 +67,8 @@ impl Served {
                 tracing::info!(address = %server.address(), "the management API is served");
                 self.told.send_replace(Some(server.address()));
                 self.daemon.board.clear_condition(NOT_SERVED);
+                // They go with the keys and places of their server.
+                self.metrics = None;
                 if let Some((_, before)) = self.server.replace((wanted, server)) {
                     // Whoever moved it is still to be told that he did.
                     tokio::spawn(async move {
@@ -76,6 +81,7 @@ impl Served {
             Err(_) if self.server.as_ref().is_some_and(|(asked, _)| asked.port() == wanted.port()) => {
                 tokio::time::sleep(LOOK_EVERY).await;
                 self.server = None;
+                self.metrics = None;
                 self.told.send_replace(None);
             }
             Err(error) => self.daemon.board.set_condition(
@@ -83,6 +89,38 @@ impl Served {
                 Severity::Critical,
                 &in_words(&error),
                 "free the address, or change `api.listen` with `holdfast config edit`",
+            ),
+        }
+    }
+}
+
+impl Served {
+    /// Has metrics served with certificates, where the settings say so. Without, they are not served from here.
+    fn follow_metrics(&mut self) {
+        let Ok(settings) = self.daemon.keeper.settings() else { return };
+        let wanted = match settings.metrics {
+            MetricsPlace::Loopback(_) => None,
+            MetricsPlace::WithCertificates(address) => Some(address),
+        };
+        if self.metrics.as_ref().map(|(asked, _)| *asked) == wanted {
+            return;
+        }
+        self.metrics = None;
+        let (Some(wanted), Some((_, server))) = (wanted, &self.server) else {
+            self.daemon.board.clear_condition(METRICS_NOT_SERVED);
+            return;
+        };
+        match server.serve_metrics(wanted) {
+            Ok(door) => {
+                tracing::info!(address = %door.address(), "metrics are served to who shows a certificate");
+                self.metrics = Some((wanted, door));
+                self.daemon.board.clear_condition(METRICS_NOT_SERVED);
+            }
+            Err(error) => self.daemon.board.set_condition(
+                METRICS_NOT_SERVED,
+                Severity::Warning,
+                &in_words(&error),
+                "free the address, or change `metrics.listen` with `holdfast config edit`",
             ),
         }
     }
@@ -131,6 +169,8 @@ fn test_beacon(daemon: &Arc<Daemon>) -> crate::host::TestBeacon {
 const PAIRING: &str = "pairing.json";
 /// The API has no address to listen at.
 const NOT_SERVED: &str = "api.not-served";
+/// Metrics have no address to be served at with certificates.
+const METRICS_NOT_SERVED: &str = "metrics.not-served-with-certificates";
 /// There is no pairing code.
 const NO_CODE: &str = "pairing.no-code";
 const LOOK_EVERY: Duration = Duration::from_secs(2);

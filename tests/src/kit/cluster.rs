@@ -319,7 +319,7 @@ fn configuration_of(
                 .collect(),
         },
         api: ApiSettings { listen: format!("{}:{api_port}", node.place.address()), announce: false },
-        metrics: MetricsSettings { listen: format!("127.0.0.1:{}", node.http_port()) },
+        metrics: MetricsSettings { listen: format!("127.0.0.1:{}", node.http_port()), certificates: false },
     })
 }
 

@@ -51,7 +51,7 @@ pub(crate) fn lone_box(dir: &Path) -> anyhow::Result<NodeBox> {
     node.start_vault()?;
     node.write_configuration(&Configuration {
         api: ApiSettings { listen: format!("127.0.0.1:{}", here.free_port(4443)?), announce: false },
-        metrics: MetricsSettings { listen: format!("127.0.0.1:{}", node.http_port()) },
+        metrics: MetricsSettings { listen: format!("127.0.0.1:{}", node.http_port()), certificates: false },
         ..Configuration::default()
     })?;
     node.start_daemon()?;

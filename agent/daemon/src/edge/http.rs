@@ -10,13 +10,12 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
 use holdfast_api::{DutyList, DutyQuery, Status};
-use holdfast_types::Mode;
 use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::board::Board;
-use crate::metrics::Metrics;
+use crate::board::{Board, readiness};
+use crate::metrics::{CONTENT_TYPE, Metrics};
 
 /// Why the listener cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -75,14 +74,12 @@ struct Shared {
 
 /// 200 while the node does its duties, 503 with the reason otherwise.
 async fn ready(State(shared): State<Shared>) -> impl IntoResponse {
-    let status = shared.board.status();
-    let code = if status.mode == Mode::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, format!("{}: {}\n", status.mode, status.reason))
+    let (ready, text) = readiness(&shared.board.status());
+    (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, text)
 }
 
 async fn text_metrics(State(shared): State<Shared>) -> impl IntoResponse {
-    let kind = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
-    (kind, shared.metrics.text())
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], shared.metrics.text())
 }
 
 async fn status(State(shared): State<Shared>) -> Json<Status> {

@@ -9,6 +9,7 @@ mod changes;
 mod events;
 mod floods;
 mod garbage;
+mod metrics;
 mod owner;
 mod pairing;
 mod screen;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use holdfast_api::{ApiSettings, Configuration, ProblemId, Screen, Version};
+use holdfast_api::{ApiSettings, Configuration, MetricsSettings, ProblemId, Screen, Version};
 use holdfast_provisioning::client::{Client, Target};
 use holdfast_provisioning::tls::pairing_client_config;
 use holdfast_types::{ForkVersion, Millis};
@@ -41,24 +41,30 @@ async fn reached(screen: &Path, address: &str) -> Target {
     panic!("the API is not at {address}");
 }
 
+fn open(folder: &Path, vault: &FakeVault, screen: &Path) -> Arc<Daemon> {
+    Daemon::open(Options {
+        state: folder.join("state"),
+        vault: vault.socket.clone(),
+        board: "pc".to_owned(),
+        screen_socket: Some(screen.to_owned()),
+        privileged: Box::new(NoHelper),
+        logs: Logs::default(),
+    })
+    .unwrap()
+}
+
+fn apply(daemon: &Daemon, configuration: Configuration) {
+    let before = daemon.keeper.configuration();
+    daemon.keeper.apply(&etag(&before), configuration, "ada", Millis(1)).unwrap();
+}
+
 #[tokio::test]
 async fn the_api_is_where_the_configuration_says_and_moves_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let vault = FakeVault::start(folder.path());
     let screen = folder.path().join("screen.sock");
-    let daemon = Daemon::open(Options {
-        state: folder.path().join("state"),
-        vault: vault.socket.clone(),
-        board: "pc".to_owned(),
-        screen_socket: Some(screen.clone()),
-        privileged: Box::new(NoHelper),
-        logs: Logs::default(),
-    })
-    .unwrap();
-    let apply = |configuration| {
-        let before = daemon.keeper.configuration();
-        daemon.keeper.apply(&etag(&before), configuration, "ada", Millis(1)).unwrap()
-    };
+    let daemon = open(folder.path(), &vault, &screen);
+    let apply = |configuration| apply(&daemon, configuration);
     apply(configured("127.0.0.1:0"));
     let serving = tokio::spawn(surfaces::serve(Arc::clone(&daemon)));
     let client = |target| Client::new(target, pairing_client_config().unwrap());
@@ -70,6 +76,41 @@ async fn the_api_is_where_the_configuration_says_and_moves_with_it() {
     assert_eq!(problem(second.get::<Version>("/v1/version").await), ProblemId::NotOwned);
     // Whoever moved it is still answered where he asked.
     assert_eq!(problem(first.get::<Version>("/v1/version").await), ProblemId::NotOwned);
+    serving.abort();
+}
+
+#[tokio::test]
+async fn metrics_with_certificates_are_where_the_configuration_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let vault = FakeVault::start(folder.path());
+    let daemon = open(folder.path(), &vault, &folder.path().join("screen.sock"));
+    let at = {
+        let free = TcpListener::bind("127.0.0.3:0").await.unwrap();
+        free.local_addr().unwrap().to_string()
+    };
+    let with = |certificates| Configuration {
+        metrics: MetricsSettings { listen: if certificates { &at } else { "127.0.0.1:3620" }.to_owned(), certificates },
+        ..configured("127.0.0.1:0")
+    };
+    apply(&daemon, with(true));
+    let serving = tokio::spawn(surfaces::serve(Arc::clone(&daemon)));
+    let client = Client::new(at.parse().unwrap(), pairing_client_config().unwrap());
+    let served = async {
+        loop {
+            match client.get::<Version>("/metrics").await {
+                Err(error) if error.problem().is_none() => tokio::time::sleep(Duration::from_millis(50)).await,
+                answer => return problem(answer),
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(Duration::from_secs(20), served).await, Ok(ProblemId::NotOwned));
+    apply(&daemon, with(false));
+    let gone = async {
+        while tokio::net::TcpStream::connect(&at).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), gone).await.expect("they are served on");
     serving.abort();
 }
 

@@ -1,4 +1,4 @@
-//! What goes back: JSON, a problem, or events as they happen. Nothing else leaves this API.
+//! What goes back: JSON, a problem, or events as they happen; and the text of metrics. Nothing else leaves this API.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -182,6 +182,11 @@ pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 
 fn frames(events: impl Stream<Item = Bytes> + Send) -> impl Stream<Item = Result<Frame<Bytes>, Infallible>> + Send {
     events.map(|bytes| Ok(Frame::data(bytes)))
+}
+
+/// Words of another type than JSON.
+pub(super) fn text(status: StatusCode, kind: &'static str, words: String, request_id: &str) -> Response<Body> {
+    response(status, kind, full(words.into()), request_id)
 }
 
 fn full(bytes: Bytes) -> Body {

@@ -23,17 +23,25 @@ use super::answer::Body;
 use super::connection::{Connection, Phase, Watched};
 use super::hall::{Stage, Ticket};
 use super::limits::{HEADER_LEN_MAX, HEADERS_MAX};
+use super::metrics;
 use super::serve::serve;
 
+/// What is behind an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    Api,
+    Metrics,
+}
+
 /// Accepts until it is aborted, and ends its connections with it.
-pub(super) async fn accept(api: Arc<Api>, listener: TcpListener) {
+pub(super) async fn accept(api: Arc<Api>, listener: TcpListener, door: Door) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => {
                     let ticket = api.hall.enter(address);
-                    connections.spawn(attend(Arc::clone(&api), stream, address, ticket));
+                    connections.spawn(attend(Arc::clone(&api), stream, address, ticket, door));
                 }
                 Err(error) => {
                     // Mostly that there are no more file descriptors: those that end give some back.
@@ -46,7 +54,7 @@ pub(super) async fn accept(api: Arc<Api>, listener: TcpListener) {
     }
 }
 
-async fn attend(api: Arc<Api>, stream: TcpStream, address: SocketAddr, ticket: Ticket) {
+async fn attend(api: Arc<Api>, stream: TcpStream, address: SocketAddr, ticket: Ticket, door: Door) {
     let opened = tokio::select! {
         opened = open(&api, stream, address, &ticket) => opened,
         () = ticket.taken() => return,
@@ -60,7 +68,7 @@ async fn attend(api: Arc<Api>, stream: TcpStream, address: SocketAddr, ticket: T
         move |request| {
             connection.pulse.enter(Phase::Answering);
             let pulse = Arc::clone(&connection.pulse);
-            let served = served(Arc::clone(&api), Arc::clone(&connection), request);
+            let served = served(Arc::clone(&api), Arc::clone(&connection), request, door);
             async move {
                 served.await.map(|(response, phase)| {
                     pulse.enter(phase);
@@ -92,9 +100,15 @@ fn served(
     api: Arc<Api>,
     connection: Arc<Connection>,
     request: Request<Incoming>,
+    door: Door,
 ) -> impl Future<Output = Result<(Response<Body>, Phase), JoinError>> {
-    let changes = request.method() != Method::GET;
-    let serving = async move { serve(&api, &connection, request).await };
+    let changes = door == Door::Api && request.method() != Method::GET;
+    let serving = async move {
+        match door {
+            Door::Api => serve(&api, &connection, request).await,
+            Door::Metrics => metrics::serve(&api, &connection, request).await,
+        }
+    };
     if changes { Either::Left(tokio::spawn(serving)) } else { Either::Right(serving.map(Ok)) }
 }
 

@@ -11,6 +11,7 @@ mod hall;
 mod idempotency;
 mod limits;
 mod listen;
+mod metrics;
 mod path;
 mod routes;
 mod serve;
@@ -40,6 +41,7 @@ use answer::{Fail, chain};
 use hall::{Hall, Party};
 use idempotency::Answers;
 use limits::{Buckets, LARGE_BODIES_MAX};
+use listen::Door;
 use tls::{Tls, VaultOwner};
 use vault::VaultCalls;
 
@@ -64,12 +66,28 @@ pub struct Server {
     api: Arc<Api>,
 }
 
+/// Metrics and liveness, as long as this is kept.
+#[derive(Debug)]
+pub struct MetricsDoor {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
 /// Why the API is not served.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The address is taken, or not ours.
     #[error("cannot serve the management API on {address}: is another daemon running, or the port taken")]
     Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        err: io::Error,
+    },
+    /// The address for metrics is taken, or not ours.
+    #[error("cannot serve metrics on {address}: is another daemon running, or the port taken")]
+    Metrics {
         /// The address.
         address: SocketAddr,
         /// What the system said.
@@ -116,7 +134,10 @@ pub async fn start(parts: Parts, address: SocketAddr) -> Result<Server, StartErr
         .await
         .map_err(|error| StartError::Stopped(error.into()))?;
     let api = Arc::new(api?);
-    let tasks = vec![tokio::spawn(listen::accept(Arc::clone(&api), listener)), tokio::spawn(certify(Arc::clone(&api)))];
+    let tasks = vec![
+        tokio::spawn(listen::accept(Arc::clone(&api), listener, Door::Api)),
+        tokio::spawn(certify(Arc::clone(&api))),
+    ];
     Ok(Server { address, tasks, api })
 }
 
@@ -140,6 +161,33 @@ impl Server {
     /// Looks again at who owns the box, and has the key of TLS certified. Connections go on.
     pub fn refresh(&self) {
         self.api.certify_now.notify_one();
+    }
+}
+
+impl Server {
+    /// Serves metrics and liveness at this address as well, to whoever shows a certificate.
+    ///
+    /// # Errors
+    /// When the address is taken.
+    pub fn serve_metrics(&self, address: SocketAddr) -> Result<MetricsDoor, StartError> {
+        let listener = bind(address).map_err(|err| StartError::Metrics { address, err })?;
+        let address = listener.local_addr().map_err(|err| StartError::Metrics { address, err })?;
+        let task = tokio::spawn(listen::accept(Arc::clone(&self.api), listener, Door::Metrics));
+        Ok(MetricsDoor { address, task })
+    }
+}
+
+impl MetricsDoor {
+    /// Where it is.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for MetricsDoor {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 

@@ -66,7 +66,7 @@ pub(super) async fn serve(
 
 /// Who asked for what, as far as it was found out.
 #[derive(Default)]
-struct Caller {
+pub(super) struct Caller {
     client: Option<ClientIdentity>,
     route: Option<&'static Route>,
 }
@@ -131,7 +131,7 @@ async fn answer(
 }
 
 /// Who is at the other end, by the present judge.
-fn judge(api: &Api, connection: &Connection) -> Result<Option<ClientIdentity>, Refusal> {
+pub(super) fn judge(api: &Api, connection: &Connection) -> Result<Option<ClientIdentity>, Refusal> {
     match (&connection.certificate, api.tls.judge()) {
         (Some(certificate), Some(judge)) => judge.admit(certificate).map(Some),
         // Nobody is admitted to a box that has no owner, or does not know his certificate.
@@ -139,7 +139,8 @@ fn judge(api: &Api, connection: &Connection) -> Result<Option<ClientIdentity>, R
     }
 }
 
-fn take_turn(api: &Api, connection: &Connection, client: Option<&ClientIdentity>) -> Result<(), Fail> {
+/// Takes a turn of those that he may have in his time.
+pub(super) fn take_turn(api: &Api, connection: &Connection, client: Option<&ClientIdentity>) -> Result<(), Fail> {
     let now = Instant::now();
     let taken = match client {
         Some(client) => api.rate.take(&Party::Client(client.serial.clone()), now),
@@ -149,7 +150,7 @@ fn take_turn(api: &Api, connection: &Connection, client: Option<&ClientIdentity>
 }
 
 /// Whether he may have this route.
-fn admit(
+pub(super) fn admit(
     api: &Api,
     needs: Option<Role>,
     certificate: Option<&[u8]>,

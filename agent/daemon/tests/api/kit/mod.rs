@@ -3,6 +3,7 @@
 pub(crate) mod host;
 pub(crate) mod vault;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -163,8 +164,13 @@ impl Bench {
 
     /// A connection over which a test writes what it likes.
     pub(crate) async fn raw(&self, identity: Option<&Identity>) -> Raw {
-        let connector = TlsConnector::from(self.tls(identity));
-        Raw(connector.connect(name(), self.tcp().await).await.unwrap())
+        self.raw_at(self.server.address(), identity).await
+    }
+
+    /// The same to another address of the box.
+    pub(crate) async fn raw_at(&self, address: SocketAddr, identity: Option<&Identity>) -> Raw {
+        let tcp = TcpStream::connect(address).await.unwrap();
+        Raw(TlsConnector::from(self.tls(identity)).connect(name(), tcp).await.unwrap())
     }
 }
 
@@ -195,6 +201,7 @@ pub(crate) struct RawAnswer {
     pub(crate) status: u16,
     pub(crate) head: String,
     pub(crate) body: Value,
+    pub(crate) text: String,
 }
 
 impl RawAnswer {
@@ -237,7 +244,8 @@ impl Raw {
         let len = head.split("content-length: ").nth(1).map_or(0, |rest| rest.lines().next().unwrap().parse().unwrap());
         let mut body = vec![0; len];
         self.0.read_exact(&mut body).await.unwrap();
-        RawAnswer { status, head, body: serde_json::from_slice(&body).unwrap_or(Value::Null) }
+        let text = String::from_utf8_lossy(&body).into_owned();
+        RawAnswer { status, head, body: serde_json::from_slice(&body).unwrap_or(Value::Null), text }
     }
 
     /// Waits until the other side closes.
