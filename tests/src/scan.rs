@@ -1,4 +1,4 @@
-//! Looks for share secrets in the memory of processes and in files, in every form that they may have there.
+//! Looks for secrets, such as shares, in the memory of processes and in files, in every form that they may have there.
 //!
 //! Each half of each form is looked for by itself: freed memory loses its first bytes to the allocator, and half a share is
 //! as bad a find. What cannot be read is reported, so that a clean report says over how much. Compressed or encrypted
@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use aho_corasick::AhoCorasick;
 use anyhow::Context as _;
 
-use forms::forms_of;
 pub use forms::{Form, Order};
+use forms::{forms_of, forms_of_text};
 
 /// What to look for.
 #[derive(Debug)]
@@ -129,10 +129,23 @@ impl Needles {
     /// When there are so many secrets that no automaton for them can be built, which takes millions.
     #[must_use]
     pub fn of(secrets: &[[u8; 32]]) -> Self {
+        Self::in_forms(secrets.iter().map(forms_of))
+    }
+
+    /// Every form of secrets that are texts: tokens, codes, passphrases. Half of a short one may turn up by chance.
+    ///
+    /// # Panics
+    /// As [`Needles::of`].
+    #[must_use]
+    pub fn of_texts<T: AsRef<str>>(secrets: &[T]) -> Self {
+        Self::in_forms(secrets.iter().map(|secret| forms_of_text(secret.as_ref())))
+    }
+
+    fn in_forms(secrets: impl Iterator<Item = Vec<(Form, Vec<u8>)>>) -> Self {
         let mut needles = Vec::new();
         let mut halves = Vec::new();
-        for (secret, bytes) in secrets.iter().enumerate() {
-            for (form, bytes) in forms_of(bytes) {
+        for (secret, forms) in secrets.enumerate() {
+            for (form, bytes) in forms {
                 let needle = Needle { secret, form, len: bytes.len() };
                 let (first, last) = bytes.split_at(needle.half());
                 halves.extend([first.to_vec(), last.to_vec()]);

@@ -97,17 +97,31 @@ pub(super) fn forms_of(secret: &[u8; 32]) -> Vec<(Form, Vec<u8>)> {
         forms.push((Form::LimbsBigOfLittle { width }, each_reversed(secret, width)));
         forms.push((Form::LimbsLittleOfBig { width }, each_reversed(&reversed, width)));
     }
-    for (order, bytes) in [(Order::Big, secret), (Order::Little, &reversed)] {
-        forms.push((Form::HexLower { order }, hex::encode(bytes).into_bytes()));
-        forms.push((Form::HexUpper { order }, hex::encode_upper(bytes).into_bytes()));
-        for (spaced, separator) in [(false, ","), (true, ", ")] {
-            let numbers: Vec<String> = bytes.iter().map(u8::to_string).collect();
-            forms.push((Form::ByteList { spaced, order }, numbers.join(separator).into_bytes()));
-        }
-        for after in 0..3 {
-            forms.push((Form::Base64 { after, order }, base64_middle(bytes, after, &alphabet::STANDARD)));
-            forms.push((Form::Base64Url { after, order }, base64_middle(bytes, after, &alphabet::URL_SAFE)));
-        }
+    forms.extend(texts_of(secret, Order::Big));
+    forms.extend(texts_of(&reversed, Order::Little));
+    forms
+}
+
+/// Every form of a secret that is a text already, such as a token in a URL or a code that people type.
+pub(super) fn forms_of_text(secret: &str) -> Vec<(Form, Vec<u8>)> {
+    let mut forms = vec![(Form::Raw, secret.as_bytes().to_vec())];
+    forms.extend(texts_of(secret.as_bytes(), Order::Big));
+    forms
+}
+
+/// How bytes are written as text, where numbers are of no matter.
+fn texts_of(bytes: &[u8], order: Order) -> Vec<(Form, Vec<u8>)> {
+    let mut forms = vec![
+        (Form::HexLower { order }, hex::encode(bytes).into_bytes()),
+        (Form::HexUpper { order }, hex::encode_upper(bytes).into_bytes()),
+    ];
+    for (spaced, separator) in [(false, ","), (true, ", ")] {
+        let numbers: Vec<String> = bytes.iter().map(u8::to_string).collect();
+        forms.push((Form::ByteList { spaced, order }, numbers.join(separator).into_bytes()));
+    }
+    for after in 0..3 {
+        forms.push((Form::Base64 { after, order }, base64_middle(bytes, after, &alphabet::STANDARD)));
+        forms.push((Form::Base64Url { after, order }, base64_middle(bytes, after, &alphabet::URL_SAFE)));
     }
     forms
 }
@@ -117,7 +131,7 @@ fn each_reversed(bytes: &[u8; 32], width: usize) -> Vec<u8> {
 }
 
 /// The characters that depend on nothing but `bytes`, when `after` bytes (modulo 3) come before them.
-fn base64_middle(bytes: &[u8; 32], after: usize, alphabet: &Alphabet) -> Vec<u8> {
+fn base64_middle(bytes: &[u8], after: usize, alphabet: &Alphabet) -> Vec<u8> {
     let mut padded = vec![0; after];
     padded.extend_from_slice(bytes);
     let text = GeneralPurpose::new(alphabet, NO_PAD).encode(&padded);

@@ -78,6 +78,19 @@ fn each_form_alone_is_found_in_a_file() {
 }
 
 #[test]
+fn each_form_of_a_text_is_found_and_another_text_is_not() {
+    let needles = Needles::of_texts(&["K7QM-3XTP-9", "correct horse battery staple"]);
+    for (form, bytes) in forms_of_text("correct horse battery staple") {
+        let file = file_of(&[&noise(3000), bytes.as_slice(), &noise(99)].concat());
+        let found = needles.scan_file(file.path()).unwrap().findings;
+        let place = Place::File { path: file.path().to_owned(), offset: 3000 };
+        // Letters are the same in both alphabets of base64.
+        assert!(found.contains(&Finding { secret: 1, form, part: Part::Whole, place }), "{form}: {found:?}");
+    }
+    assert!(needles.scan_file(file_of(b"K7QM-3XTP-8 and no horse").path()).unwrap().whole_forms().is_empty());
+}
+
+#[test]
 fn half_of_each_form_is_found_too() {
     let needles = Needles::of(&[secret(1)]);
     for (form, bytes) in forms_of(&secret(1)) {
