@@ -15,6 +15,9 @@ use super::node_box::NodeBox;
 /// How long a box may take to show its first code: it makes it slow by design.
 const CODE_MAX: Duration = Duration::from_secs(60);
 
+/// How long a beacon node may be too slow to be of use.
+const BEACON_MAX: Duration = Duration::from_secs(30);
+
 /// What the operator has on the desk for one box.
 #[derive(Debug)]
 pub(super) struct Papers<'a> {
@@ -28,11 +31,11 @@ pub(super) struct Papers<'a> {
     pub(super) network: &'a Path,
 }
 
-/// Pairs a box that runs and that nobody owns.
+/// Pairs a box that runs and that nobody owns, and gives the code that it had shown.
 ///
 /// # Errors
 /// When the command fails.
-pub(super) fn pair(node: &NodeBox, desk: &Desk) -> anyhow::Result<()> {
+pub(super) fn pair(node: &NodeBox, desk: &Desk) -> anyhow::Result<String> {
     let code = code_on_screen(&node.screen_socket())?;
     let name = context_of(node);
     let address = node.api_address()?;
@@ -40,7 +43,7 @@ pub(super) fn pair(node: &NodeBox, desk: &Desk) -> anyhow::Result<()> {
         &["pair", &address, "--code-file", "-", "--name", &name, "--yes", EMULATED, "--danger-no-passphrase"],
         &code,
     )?;
-    Ok(())
+    Ok(code)
 }
 
 /// Gives a box that was paired its configuration, its identity, its lock and its shares, and a beacon node.
@@ -59,9 +62,22 @@ pub(super) fn enrol(node: &NodeBox, desk: &Desk, papers: &Papers<'_>) -> anyhow:
     let with = ["--identity", &identity, "--network", &network, EMULATED];
     desk.run(&[&["--context", &name, "--yes"], import.as_slice(), with.as_slice()].concat())?;
     for beacon in &papers.configuration.beacon_nodes {
-        desk.run(&["--context", &name, "--yes", "beacon", "add", &beacon.url, "--name", &beacon.name])?;
+        add_beacon(desk, &["--context", &name, "--yes", "beacon", "add", &beacon.url, "--name", &beacon.name])?;
     }
     Ok(())
+}
+
+/// A chain that has just begun is slow on a busy machine: it is tried again, as an operator would.
+fn add_beacon(desk: &Desk, arguments: &[&str]) -> anyhow::Result<()> {
+    let began = Instant::now();
+    loop {
+        match desk.run(arguments) {
+            Err(error) if began.elapsed() < BEACON_MAX && error.to_string().contains("time limit reached") => {
+                std::thread::sleep(Duration::from_secs(1));
+            }
+            added => return added.map(|_| ()),
+        }
+    }
 }
 
 /// By what name the desk knows a box.

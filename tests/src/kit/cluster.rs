@@ -75,8 +75,11 @@ pub struct Cluster {
     pub spec: ChainSpec,
     /// The keys, which the test kit knows and no daemon does.
     pub keys: CreatedCluster,
+    /// The codes with which the boxes were paired, if they were.
+    pub codes: Vec<String>,
     /// Where the beacon node is reached from.
     pub beacon_place: Place,
+    key_dir: PathBuf,
     _lab: Option<Lab>,
 }
 
@@ -128,12 +131,30 @@ impl Cluster {
         }
         let configurations = configurations(&boxes, chain.url(), genesis_time_s)?;
         let papers = Papers { lock: holdfast_cluster::write_lock(keys.lock.lock()), keys: &keys, key_dir, network };
-        match &options.by_command {
+        let codes = match &options.by_command {
             Some(home) => papers.by_command(&mut boxes, &configurations, home, &mut told)?,
-            None => papers.hand_over(&mut boxes, &configurations, &mut told)?,
+            None => papers.hand_over(&mut boxes, &configurations, &mut told).map(|()| Vec::new())?,
+        };
+        let (spec, key_dir) = (papers.network.chain, papers.key_dir);
+        Ok(Self { boxes, chain, spec, keys, codes, beacon_place, key_dir, _lab: lab })
+    }
+
+    /// The passwords of all nodes' keystores.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn keystore_passwords(&self) -> anyhow::Result<Vec<String>> {
+        let mut passwords = Vec::new();
+        for node in &self.boxes {
+            let dir = self.key_dir.join(format!("node{}", node.operator)).join("validator_keys");
+            for entry in fs::read_dir(&dir).with_context(|| format!("cannot list {}", dir.display()))? {
+                let path = entry?.path();
+                if path.extension().is_some_and(|kind| kind == "txt") {
+                    passwords.push(fs::read_to_string(&path)?.trim().to_owned());
+                }
+            }
         }
-        let spec = papers.network.chain;
-        Ok(Self { boxes, chain, spec, keys, beacon_place, _lab: lab })
+        Ok(passwords)
     }
 
     /// Starts every daemon.
@@ -243,14 +264,15 @@ impl Papers<'_> {
         Ok(())
     }
 
-    /// Starts each daemon as an image does, and leaves everything else to the command.
+    /// Starts each daemon as an image does, and leaves everything else to the command. Gives the codes of the pairings.
     fn by_command(
         &self,
         boxes: &mut [NodeBox],
         configurations: &[Configuration],
         home: &Path,
         told: &mut impl FnMut(&str),
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Vec<String>> {
+        let mut codes = Vec::new();
         let (lock, network) = (self.key_dir.join("cluster-lock.json"), self.key_dir.join("network.json"));
         fs::write(&lock, &self.lock)?;
         by_command::write_network(&network, NETWORK_NAME, CHAIN_ID, &self.network)?;
@@ -267,13 +289,13 @@ impl Papers<'_> {
             node.start_daemon()?;
             let desk = desk.at(&node.place);
             told(&format!("pairing box {} with the code on its screen", node.operator));
-            by_command::pair(node, &desk)?;
+            codes.push(by_command::pair(node, &desk)?);
             told(&format!("importing the cluster into box {}", node.operator));
             let node_dir = &self.node_dir(node);
             let papers = by_command::Papers { lock: &lock, node_dir, configuration, network: &network };
             by_command::enrol(node, &desk, &papers)?;
         }
-        Ok(())
+        Ok(codes)
     }
 
     fn node_dir(&self, node: &NodeBox) -> PathBuf {

@@ -1,7 +1,5 @@
 //! The first hour of four operators, by the command alone, up to attestations on the chain.
 
-use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,6 +7,8 @@ use anyhow::{Context as _, ensure};
 use holdfast_tests::kit::{ChainReader, Cluster, ClusterOptions, Desk, NodeBox, Place};
 use holdfast_types::{Mode, Slot};
 use serde_json::Value;
+
+use crate::{flood, metrics, ports, secrets};
 
 /// Four boxes are paired with the codes on their screens, get a cluster and a beacon node, and sign: all by the command.
 pub(crate) fn sign(dir: &Path) -> anyhow::Result<()> {
@@ -18,7 +18,7 @@ pub(crate) fn sign(dir: &Path) -> anyhow::Result<()> {
         nodes: NODES,
         threshold: None,
         validators: VALIDATORS,
-        slot_seconds: 2,
+        slot_seconds: SLOT_SECONDS,
         link_delay: None,
         by_command: Some(home.clone()),
         short_lease: None,
@@ -35,13 +35,17 @@ pub(crate) fn sign(dir: &Path) -> anyhow::Result<()> {
     let inclusion = reader.inclusion(first.0, first.0 + SLOTS - 1, reader.head_slot()?)?;
     println!("  {} of {} attestations of {SLOTS} slots included", inclusion.included, inclusion.expected);
     ensure!(inclusion.expected >= usize::try_from(SLOTS / 4)?, "too few duties to tell: {inclusion:?}");
-    ensure!(inclusion.included * 10 >= inclusion.expected * 9, "not included: {:?}", inclusion.missed);
+    ensure!(inclusion.missed.len() <= 1, "not included: {:?}", inclusion.missed);
 
     let desk = Desk::new(&home, Place::here())?;
     shows_all(&desk)?;
+    flood::duties_go_on(&mut cluster, &mut reader, &desk, &home)?;
     for node in &cluster.boxes {
-        ensure!(listens_where_it_should(node)?, "box {} listens elsewhere too", node.operator);
+        ports::only_those_configured(node)?;
     }
+    ports::and_mdns_when_announced(&cluster.boxes[1], &desk)?;
+    metrics::need_certificates_elsewhere(&cluster.boxes[2], &desk, &secrets::authority(&home)?)?;
+    secrets::stay_where_they_belong(&mut cluster, &desk, &home, &dir.join("answers"))?;
     cluster.boxes.iter_mut().try_for_each(NodeBox::stop)
 }
 
@@ -78,40 +82,9 @@ fn shows_all(desk: &Desk) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether the daemon's listening sockets are its API, its p2p port, and others on loopback ports that it was given.
-fn listens_where_it_should(node: &NodeBox) -> anyhow::Result<bool> {
-    let configuration = node.configuration()?;
-    let port = |address: &str| address.rsplit([':', '/']).next().and_then(|port| port.parse::<u16>().ok());
-    let mut allowed: BTreeSet<u16> = configuration.peers.listen.iter().filter_map(|address| port(address)).collect();
-    allowed.extend(port(&configuration.api.listen));
-    allowed.insert(node.http_port());
-    let listening = listening_ports(node.daemon_pid().context("the daemon does not run")?)?;
-    Ok(!listening.is_empty() && listening.is_subset(&allowed) && allowed.is_subset(&listening))
-}
-
-/// The TCP ports on which a process listens.
-fn listening_ports(pid: u32) -> anyhow::Result<BTreeSet<u16>> {
-    let sockets: BTreeSet<String> = fs::read_dir(format!("/proc/{pid}/fd"))?
-        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
-        .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
-        .collect();
-    let mut ports = BTreeSet::new();
-    for table in ["tcp", "tcp6"] {
-        for line in fs::read_to_string(format!("/proc/{pid}/net/{table}"))?.lines().skip(1) {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            let [_, local, _, state, .., inode] = fields.get(..10).unwrap_or_default() else { continue };
-            if *state == LISTENING && sockets.contains(*inode) {
-                let port = local.rsplit(':').next().context("an address has a port")?;
-                ports.insert(u16::from_str_radix(port, 16)?);
-            }
-        }
-    }
-    Ok(ports)
-}
-
 const NODES: u8 = 4;
 const VALIDATORS: usize = 16;
-const SLOTS: u64 = 24;
+/// Two seconds are too few on a machine that is busy: the votes must reach the aggregators of the chain.
+const SLOT_SECONDS: u64 = 3;
+const SLOTS: u64 = 12;
 const READY_MAX: Duration = Duration::from_secs(180);
-/// `TCP_LISTEN` in the kernel's tables.
-const LISTENING: &str = "0A";

@@ -6,9 +6,14 @@
 #![expect(clippy::unwrap_used, reason = "the runner of a test may panic")]
 #![forbid(unsafe_code)]
 
+mod attack;
 mod every_answer;
+mod flood;
 mod four_boxes;
 mod guessing;
+mod metrics;
+mod ports;
+mod secrets;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};

@@ -1,0 +1,112 @@
+//! Where a configured box can be spoken to: every socket of its processes that waits for somebody, and no other.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use holdfast_tests::kit::{Desk, NodeBox};
+
+/// A socket that waits for whoever comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Waiting {
+    Tcp(SocketAddr),
+    Udp(SocketAddr),
+}
+
+/// The daemon waits at the addresses of its API, of its peers and, on loopback, of its metrics; the vault nowhere.
+pub(crate) fn only_those_configured(node: &NodeBox) -> anyhow::Result<()> {
+    let (found, configured) = (waiting_daemon(node)?, configured(node)?);
+    ensure!(found == configured, "box {} waits at {found:?} and not at {configured:?}", node.operator);
+    let vault = waiting(node.vault_pid().context("the vault does not run")?)?;
+    ensure!(vault.is_empty(), "the vault of box {} waits at {vault:?}", node.operator);
+    Ok(())
+}
+
+/// A box that announces itself has the port of mDNS beside them, and what its announcer wakes itself with.
+pub(crate) fn and_mdns_when_announced(node: &NodeBox, desk: &Desk) -> anyhow::Result<()> {
+    let mut configuration = node.configuration()?;
+    configuration.api.announce = true;
+    let context = format!("box{}", node.operator);
+    let document = serde_json::to_string(&configuration)?;
+    desk.run_with(&["--context", &context, "--yes", "config", "apply", "-"], &document)?;
+    let (configured, began) = (configured(node)?, Instant::now());
+    loop {
+        let found = waiting_daemon(node)?;
+        let more: Vec<&Waiting> = found.difference(&configured).collect();
+        let is_mdns = |socket: &Waiting| matches!(socket, Waiting::Udp(at) if at.port() == MDNS_PORT);
+        let is_inside = |socket: &Waiting| matches!(socket, Waiting::Udp(at) if at.ip().is_loopback());
+        let wrong = more.iter().find(|socket| !is_mdns(socket) && !is_inside(socket));
+        ensure!(wrong.is_none() && found.is_superset(&configured), "an announced box waits at {found:?}");
+        if more.into_iter().any(is_mdns) {
+            return Ok(());
+        }
+        ensure!(began.elapsed() < ANNOUNCED_MAX, "the box does not announce itself: it waits at {found:?}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+fn waiting_daemon(node: &NodeBox) -> anyhow::Result<BTreeSet<Waiting>> {
+    waiting(node.daemon_pid().context("the daemon does not run")?)
+}
+
+fn configured(node: &NodeBox) -> anyhow::Result<BTreeSet<Waiting>> {
+    let configuration = node.configuration()?;
+    let mut all = BTreeSet::new();
+    for address in [&configuration.api.listen, &configuration.metrics.listen] {
+        all.insert(Waiting::Tcp(address.parse()?));
+    }
+    for address in &configuration.peers.listen {
+        let parts: Vec<&str> = address.split('/').collect();
+        let ["", _, ip, "tcp", port] = parts.as_slice() else { anyhow::bail!("{address} has another form") };
+        all.insert(Waiting::Tcp(SocketAddr::new(ip.parse()?, port.parse()?)));
+    }
+    let metrics: SocketAddr = configuration.metrics.listen.parse()?;
+    ensure!(metrics.ip().is_loopback(), "metrics without certificates are not on loopback: {metrics}");
+    Ok(all)
+}
+
+/// The sockets of a process that wait for whoever comes: TCP that listens, UDP that is connected to nobody.
+fn waiting(pid: u32) -> anyhow::Result<BTreeSet<Waiting>> {
+    let sockets: BTreeSet<String> = fs::read_dir(format!("/proc/{pid}/fd"))?
+        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+        .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+        .collect();
+    let tables: [(&str, &str, fn(SocketAddr) -> Waiting); 4] = [
+        ("tcp", TCP_LISTEN, Waiting::Tcp),
+        ("tcp6", TCP_LISTEN, Waiting::Tcp),
+        ("udp", UDP_UNCONNECTED, Waiting::Udp),
+        ("udp6", UDP_UNCONNECTED, Waiting::Udp),
+    ];
+    let mut found = BTreeSet::new();
+    for (table, waits, kind) in tables {
+        for line in fs::read_to_string(format!("/proc/{pid}/net/{table}"))?.lines().skip(1) {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let [_, local, _, state, .., inode] = fields.get(..10).unwrap_or_default() else { continue };
+            if *state == waits && sockets.contains(*inode) {
+                found.insert(kind(address(local).with_context(|| format!("no address: {local}"))?));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// An address as the kernel's tables have it: words of this machine's order in hex, and the port.
+fn address(text: &str) -> Option<SocketAddr> {
+    let (ip, port) = text.split_once(':')?;
+    let words: Vec<[u8; 4]> = (0..ip.len() / 8)
+        .map(|place| u32::from_str_radix(&ip[8 * place..8 * place + 8], 16).map(u32::to_ne_bytes).ok())
+        .collect::<Option<_>>()?;
+    let ip: IpAddr = match words.as_slice() {
+        [word] => Ipv4Addr::from(*word).into(),
+        [_, _, _, _] => Ipv6Addr::from(<[u8; 16]>::try_from(words.concat()).ok()?).into(),
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?))
+}
+
+const TCP_LISTEN: &str = "0A";
+const UDP_UNCONNECTED: &str = "07";
+const MDNS_PORT: u16 = 5353;
+const ANNOUNCED_MAX: Duration = Duration::from_secs(30);
