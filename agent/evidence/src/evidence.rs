@@ -61,11 +61,15 @@ pub struct EvidenceBody {
     pub custody: Option<Custody>,
 }
 
-/// Which shares a vault holds.
+/// Which shares a vault holds, and where its log of orders ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Custody {
     /// `None` while it holds none.
     pub shares: Option<HeldShares>,
+    /// How many entries the log of orders has had.
+    pub orders_logged: u64,
+    /// The hash of the last of them, zero before the first: what [`check_log`](crate::log::check_log) wants.
+    pub orders_head: [u8; 32],
 }
 
 /// Shares of one lock.
@@ -163,7 +167,7 @@ mod tests {
     fn nothing_of_a_body_can_be_changed() {
         let body = samples::body();
         let held = |validators| HeldShares { lock_hash: LockHash([1; 32]), share_index: ShareIndex(1), validators };
-        let custody = |shares| Some(Custody { shares });
+        let custody = |shares| Some(Custody { shares, orders_logged: 0, orders_head: [0; 32] });
         let one = vec![(ValidatorPublic([1; 48]), Origin::Imported)];
         let bodies = [
             EvidenceBody { box_name: BoxName([3; 32]), ..body.clone() },
@@ -174,6 +178,8 @@ mod tests {
             EvidenceBody { import_key: Some(ImportKey([1; 32])), ..body.clone() },
             EvidenceBody { custody: custody(None), ..body.clone() },
             EvidenceBody { custody: custody(Some(held(one.clone()))), ..body.clone() },
+            EvidenceBody { custody: custody(None).map(|one| Custody { orders_logged: 1, ..one }), ..body.clone() },
+            EvidenceBody { custody: custody(None).map(|one| Custody { orders_head: [1; 32], ..one }), ..body.clone() },
             EvidenceBody {
                 custody: custody(Some(HeldShares { share_index: ShareIndex(2), ..held(one) })),
                 ..body.clone()

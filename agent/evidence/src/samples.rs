@@ -46,7 +46,7 @@ pub(crate) fn longest_evidence() -> Evidence {
     let body = EvidenceBody {
         authority: Some(P256Public([0xff; 33])),
         import_key: Some(ImportKey([0xff; 32])),
-        custody: Some(Custody { shares: Some(shares) }),
+        custody: Some(Custody { shares: Some(shares), orders_logged: u64::MAX, orders_head: [0xff; 32] }),
         ..body()
     };
     let endorsement = Endorsement { public: vec![7; 314], certificate: Some(vec![8; 2_048]) };

@@ -6,6 +6,7 @@ mod verifier;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use holdfast_api::{CredentialAnswer, CredentialRequest, EvidenceAnswer, EvidenceKind, EvidenceRequest};
+use holdfast_evidence::Custody;
 use holdfast_provisioning::context::SeenAtPairing;
 use holdfast_types::{BoxName, ImportKey, Millis, P256Public, Root};
 use rand_core::{OsRng, RngCore as _};
@@ -86,6 +87,9 @@ pub(crate) struct Shown {
     pub(crate) import_key: Option<ImportKey>,
     /// Which shares the vault holds, a line each.
     pub(crate) custody: Vec<String>,
+    /// The same as the vault said it, with the end of its log of orders.
+    #[serde(skip)]
+    pub(crate) holds: Option<Custody>,
     /// The Names of its endorsement and attestation keys, and its tier, as a context keeps them.
     #[serde(skip)]
     pub(crate) seen: SeenAtPairing,
@@ -129,6 +133,16 @@ pub(crate) fn ask(
     let question = Question::new(kind, known);
     let answer: EvidenceAnswer = session.post("/v1/vault/evidence", &question.request())?;
     judged(&answer, &question, (judge, now), &mut |request| session.post("/v1/vault/credential", request))
+}
+
+/// What the vault holds and where its log of orders ends, by its evidence: what the daemon tells of either is its claim.
+pub(crate) fn ask_custody(
+    session: &mut Session,
+    judge: (&dyn Judge, Millis),
+    known: Known,
+) -> Result<Custody, Failure> {
+    let shown = ask(session, judge, EvidenceKind::Custody, known)?;
+    shown.holds.ok_or_else(|| Failure::unfit("the box's evidence does not say what its vault holds"))
 }
 
 /// Judges an answer, and has the box open a credential where that proves more. What the TPM was at the pairing it must still
@@ -240,6 +254,12 @@ pub(crate) mod played {
         answer_of(tpm, BOX_KEY)
     }
 
+    /// What a box answers whose vault holds this.
+    pub(crate) fn answer_holding(tpm: Tpm, holds: &Custody) -> Value {
+        let holds = serde_json::to_string(holds).unwrap();
+        json!({"evidence": STANDARD.encode(format!("{tpm:?} {BOX_KEY} {holds}"))})
+    }
+
     /// What the box with this key answers.
     pub(crate) fn answer_of(tpm: Tpm, box_key: P256Public) -> Value {
         json!({"evidence": STANDARD.encode(format!("{tpm:?} {box_key}"))})
@@ -257,7 +277,8 @@ pub(crate) mod played {
     impl Judge for Credulous {
         fn judge(&self, bytes: &[u8], question: &Question, _now: Millis) -> Result<Judged, Failure> {
             let text = std::str::from_utf8(bytes).unwrap();
-            let (tpm, box_key) = text.split_once(' ').unwrap_or((text, ""));
+            let (tpm, rest) = text.split_once(' ').unwrap_or((text, ""));
+            let (box_key, holds) = rest.split_once(' ').unwrap_or((rest, ""));
             let tpm = match tpm {
                 "Genuine" => Tpm::Genuine,
                 "Unproven" => Tpm::Unproven,
@@ -275,6 +296,7 @@ pub(crate) mod played {
                 pcr_7: Some(Root([7; 32])),
                 import_key: (question.kind == EvidenceKind::ImportKey).then_some(self.0),
                 custody: Vec::new(),
+                holds: (!holds.is_empty()).then(|| serde_json::from_str(holds).unwrap()),
                 seen: SeenAtPairing { endorsement_key: "e".into(), attestation_key: "a".into(), tier: tier.to_owned() },
             };
             if tpm != Tpm::Genuine {

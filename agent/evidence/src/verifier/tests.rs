@@ -53,7 +53,11 @@ impl Played {
             authority: None,
             box_key: SigningKey::from_bytes(&[4; 32]).unwrap().public(),
             import_key: (kind == EvidenceKind::ImportKey).then_some(ImportKey([7; 32])),
-            custody: (kind == EvidenceKind::Custody).then_some(Custody { shares: Some(shares) }),
+            custody: (kind == EvidenceKind::Custody).then_some(Custody {
+                shares: Some(shares),
+                orders_logged: 3,
+                orders_head: [6; 32],
+            }),
         }
     }
 

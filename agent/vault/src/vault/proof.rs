@@ -79,7 +79,8 @@ impl Vault {
             share_index: pins.share_index,
             validators: pins.validators.iter().map(|validator| (*validator, Origin::Imported)).collect(),
         });
-        Ok(Custody { shares })
+        let (orders_logged, orders_head) = self.log_head();
+        Ok(Custody { shares, orders_logged, orders_head })
     }
 
     /// The TPM gives out only what was encrypted to its endorsement key for the Name of this attestation key: nothing that

@@ -11,8 +11,7 @@ impl Vault {
     pub(super) fn status(&self) -> VaultStatus {
         let owned = self.standing.owned();
         let pins = owned.and_then(|owned| owned.keys.pins());
-        let (orders_logged, orders_head) =
-            self.standing.history().map(|history| history.log_head()).unwrap_or_default();
+        let (orders_logged, orders_head) = self.log_head();
         VaultStatus {
             version: env!("CARGO_PKG_VERSION").into(),
             box_name: self.box_name,
@@ -30,6 +29,11 @@ impl Vault {
             orders_head,
             closed: self.closed(),
         }
+    }
+
+    /// How many entries the log of orders has had, and the hash of the last.
+    pub(super) fn log_head(&self) -> (u64, [u8; 32]) {
+        self.standing.history().map(|history| history.log_head()).unwrap_or_default()
     }
 
     /// Why nothing is signed at present, if so.

@@ -84,6 +84,7 @@ fn shown(verified: &Verified, endorsement_key: String) -> Shown {
         pcr_7: verified.register(7).map(Root),
         import_key: verified.import_key,
         custody: verified.custody.as_ref().map(held).unwrap_or_default(),
+        holds: verified.custody.clone(),
         seen: SeenAtPairing { endorsement_key, attestation_key: hex(&verified.attestation_key), tier },
     }
 }

@@ -186,6 +186,7 @@ fn import(world: &mut World<'_>, keys: &dyn Keys, job: &ImportJob) -> Result<(),
             sender.send_shares(&checked, &job.history)?;
         }
     }
+    check_custody(world, &mut session, keys, &checked)?;
     announce_network(&mut session, &checked)?;
     let accepted: LockAccepted = session.put("/v1/cluster/lock", checked.lock.file.clone(), None)?;
     world.output.show(&accepted, |_| Table::default())?;
@@ -316,6 +317,32 @@ impl Sender<'_, '_> {
         Envelope::seal(box_name, key, purpose, plain, &mut OsRng)
             .map_err(|err| Failure::because("the secrets cannot be sealed", err))
     }
+}
+
+/// Has the vault say by its evidence that it holds these shares: that an order was carried out is only the daemon's word, and
+/// so is that it was before.
+fn check_custody(
+    world: &mut World<'_>,
+    session: &mut Session,
+    keys: &dyn Keys,
+    checked: &Checked,
+) -> Result<(), Failure> {
+    let known = keys.expected(&session.name)?;
+    let held = evidence::ask_custody(session, (world.judge, world.now), known)?.shares;
+    let (lock_hash, share_index) = (checked.lock.lock.lock_hash(), checked.shares.index());
+    let is_so = held.is_some_and(|held| {
+        let validators: Vec<_> = held.validators.iter().map(|(validator, _)| *validator).collect();
+        (held.lock_hash, held.share_index) == (lock_hash, share_index) && validators == checked.shares.validators()
+    });
+    if is_so {
+        return world.output.say("custody   the vault's evidence shows every share");
+    }
+    Err(Failure::refused(format!(
+        "{0} says that its vault took the shares, but the vault's evidence does not show them: the order was lost, or whoever \
+         answers there kept it and can hand it over for 10 minutes. Put these shares into no other box yet. After that, look \
+         with holdfast vault evidence --kind custody; if they are still missing, write the box's disk anew and pair it again",
+        session.name
+    )))
 }
 
 /// A network that is not built in must be in the configuration before the daemon can verify the lock.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use holdfast_api::{ApprovalRequest, OrderLog, OrderLogQuery, VaultState};
 use holdfast_evidence::log::check_log;
-use holdfast_evidence::{Approval, LoggedOrder, Order};
+use holdfast_evidence::{Approval, Custody, LoggedOrder, Order};
 use holdfast_types::{Epoch, ParseHexError, Root};
 
 use super::words::{ago, short};
@@ -23,7 +23,7 @@ pub(crate) fn vault(world: &mut World<'_>, keys: &dyn Keys, job: VaultJob) -> Re
         VaultJob::Status => status(world),
         VaultJob::Evidence(kind) => show_evidence(world, keys, kind),
         VaultJob::History(file) => history(world, file.as_deref()),
-        VaultJob::Orders => orders(world),
+        VaultJob::Orders => orders(world, keys),
         VaultJob::AcceptFloor { epoch, passphrase } => {
             let loss = format!("accepts that what was signed before epoch {epoch} is not known");
             ordered(world, keys, &passphrase, Order::AcceptFloor { epoch }, &loss)
@@ -95,7 +95,10 @@ fn ordered(
     let kind = order.kind();
     let to = keys.box_name(&session.name)?;
     give(&mut session, authority.key(), &to, order)?;
-    world.output.say(&format!("done: {} carried out the order {kind}", session.name))
+    world.output.say(&format!(
+        "done: {0} says that it carried out the order {kind}; its vault's own log: holdfast vault orders --context {0}",
+        session.name
+    ))
 }
 
 fn approve(
@@ -172,9 +175,10 @@ fn history(world: &mut World<'_>, file: Option<&Path>) -> Result<(), Failure> {
 }
 
 /// Reads the whole log, page by page.
-fn orders(world: &mut World<'_>) -> Result<(), Failure> {
+fn orders(world: &mut World<'_>, keys: &dyn Keys) -> Result<(), Failure> {
     let mut session = world.session()?;
-    let state: VaultState = session.get("/v1/vault")?;
+    let expected = keys.expected(&session.name)?;
+    let state = evidence::ask_custody(&mut session, (world.judge, world.now), expected)?;
     let mut log = OrderLog::default();
     for _ in 0..PAGES_MAX {
         let query = OrderLogQuery { after: log.orders.last().map_or(0, |order| order.number) };
@@ -202,8 +206,9 @@ fn orders(world: &mut World<'_>) -> Result<(), Failure> {
     })
 }
 
-/// Holds the log against the head that the vault told: the daemon, which carries both, cannot leave one out unnoticed.
-fn check_chain(log: &OrderLog, state: &VaultState) -> Result<(), Failure> {
+/// Holds the log against the head in the vault's evidence: the daemon, which carries both, can neither leave an entry out nor
+/// make one up unnoticed. What it told of the head itself would be its own word.
+fn check_chain(log: &OrderLog, state: &Custody) -> Result<(), Failure> {
     let bytes = |hex: &str| hex.parse::<Root>().map(|root| root.0);
     let entry = |logged: &holdfast_api::LoggedOrder| {
         Ok(LoggedOrder {
@@ -215,11 +220,9 @@ fn check_chain(log: &OrderLog, state: &VaultState) -> Result<(), Failure> {
             hash: bytes(&logged.hash)?,
         })
     };
-    let read = || -> Result<_, ParseHexError> {
-        Ok((log.orders.iter().map(entry).collect::<Result<Vec<_>, ParseHexError>>()?, bytes(&state.orders_head)?))
-    };
-    let (entries, head) = read().map_err(|err| Failure::because("the log of orders has no form", err))?;
-    check_log(&entries, state.orders_logged, &head)
+    let entries = log.orders.iter().map(entry).collect::<Result<Vec<_>, ParseHexError>>();
+    let entries = entries.map_err(|err| Failure::because("the log of orders has no form", err))?;
+    check_log(&entries, state.orders_logged, &state.orders_head)
         .map_err(|err| Failure::because("the log of orders is not what the vault wrote", err))
 }
 

@@ -66,12 +66,17 @@ fn evidence_of_each_kind_verifies_in_every_situation_in_which_it_is_given() {
 fn the_custody_is_what_the_vault_holds() {
     let custody = |vault: &mut Vault| verified(vault, EvidenceKind::Custody).custody.unwrap();
     let (place, mut vault) = TestBox::with_share();
-    let Custody { shares } = custody(&mut vault);
+    let Custody { shares, orders_logged, orders_head } = custody(&mut vault);
+    let told = vault.status();
+    assert_eq!((orders_logged, orders_head), (told.orders_logged, told.orders_head));
+    assert!(orders_logged > 0 && orders_head != [0; 32], "{told:?}");
     let Shares { lock_hash, share_index, .. } = shares_of_the_box();
     assert_eq!(shares, Some(HeldShares { lock_hash, share_index, validators: vec![(VALIDATOR, Origin::Imported)] }));
     place.operator.retire(&mut InProcess(|request| vault.answer(request)), vec![VALIDATOR]).unwrap();
-    assert_eq!(custody(&mut vault), Custody { shares: None });
-    assert_eq!(custody(&mut TestBox::new().start()), Custody { shares: None });
+    let after = custody(&mut vault);
+    assert_eq!((after.shares, after.orders_logged), (None, orders_logged + 1));
+    let nothing = Custody { shares: None, orders_logged: 0, orders_head: [0; 32] };
+    assert_eq!(custody(&mut TestBox::new().start()), nothing);
 }
 
 fn shares_of_the_box() -> Shares {

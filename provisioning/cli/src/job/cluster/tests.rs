@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use holdfast_evidence::{ImportSecret, OrderText};
+use holdfast_evidence::{Custody, HeldShares, ImportSecret, OrderText, Origin};
 use holdfast_types::{BoxName, Challenge, P256Public, ShareIndex};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::args::{Format, PassphraseArgs};
 use crate::ask::{Answer, Ask, Method, Request};
-use crate::evidence::played::{Credulous, answer, opened};
+use crate::evidence::played::{Credulous, answer, answer_holding, opened};
 use crate::evidence::{Known, Tpm};
 use crate::exit::Exit;
 use crate::order::order_in;
@@ -55,6 +55,8 @@ struct Fake {
     identity: Option<String>,
     tpm: Tpm,
     shares: usize,
+    /// Whether the daemon throws orders away and says that they are done.
+    drops: bool,
     said: Said,
 }
 
@@ -68,7 +70,7 @@ impl Ask for Fake {
             "/v1/identity" => json!({"enr": self.identity, "peerId": null}),
             "/v1/vault" => self.state(),
             "/v1/vault/challenges" => json!({"boxName": BOX, "challenge": Challenge([5; 32])}),
-            "/v1/vault/evidence" => answer(self.tpm),
+            "/v1/vault/evidence" => self.evidence(request.body.as_deref().unwrap_or_default()),
             "/v1/vault/credential" => opened(),
             "/v1/vault/orders" => json!({"signature": null}),
             "/v1/configuration" if request.method == Method::Get => json!(Configuration::default()),
@@ -85,6 +87,23 @@ impl Ask for Fake {
 }
 
 impl Fake {
+    fn evidence(&self, body: &[u8]) -> Value {
+        let asked: holdfast_api::EvidenceRequest = serde_json::from_slice(body).unwrap();
+        if asked.kind != EvidenceKind::Custody {
+            return answer(self.tpm);
+        }
+        let said = self.said.lock().unwrap();
+        let given = said.iter().filter(|(path, _)| path == "/v1/vault/orders" && !self.drops);
+        let shares = given.map(|(_, body)| order_in(body).unverified().unwrap().order).find_map(|order| match order {
+            Order::Import(ImportOrder { lock_hash, share_index, validators, .. }) => {
+                let validators = validators.into_iter().map(|validator| (validator, Origin::Imported)).collect();
+                Some(HeldShares { lock_hash, share_index, validators })
+            }
+            _ => None,
+        });
+        answer_holding(self.tpm, &Custody { shares, orders_logged: 0, orders_head: [0; 32] })
+    }
+
     fn state(&self) -> Value {
         json!({"version": "0.3.0", "boxName": BOX, "authority": null, "lockHash": (self.shares > 0).then_some("0x00"),
             "shareIndex": (self.shares > 0).then_some(1), "shares": self.shares, "tier": "A", "tierReason": "",
@@ -112,7 +131,7 @@ fn import_with(keys: &OpenKeys, fake: Fake, job: ImportJob, answers: &[bool]) ->
 }
 
 fn fake(identity: Option<String>) -> Fake {
-    Fake { identity, tpm: Tpm::Genuine, shares: 0, said: std::sync::Arc::default() }
+    Fake { identity, tpm: Tpm::Genuine, shares: 0, drops: false, said: std::sync::Arc::default() }
 }
 
 fn job(dir: &TempDir, node: usize) -> ImportJob {
@@ -226,6 +245,19 @@ fn nothing_is_sent_to_a_box_that_is_not_the_operator_or_not_trusted() {
             played.said
         );
     }
+}
+
+#[test]
+fn an_import_counts_only_when_the_vault_says_so() {
+    let (dir, made) = made(1);
+    let identity = Some(Enr::make(&made.nodes[1].key).text().to_owned());
+    let played = import_with(&keys(), Fake { drops: true, ..fake(identity) }, job(&dir, 1), &[true]);
+    let failure = played.result.unwrap_err();
+    assert_eq!(failure.exit(), Exit::Refused);
+    for words in ["evidence does not show them", "Put these shares into no other box", "10 minutes"] {
+        assert!(failure.told().contains(words), "{failure}");
+    }
+    assert!(played.said.iter().all(|(path, _)| path != "/v1/cluster/lock"), "the lock was sent");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::*;
 use crate::args::{Format, PassphraseArgs};
 use crate::ask::{Request, Session, played};
 use crate::evidence::Tpm;
-use crate::evidence::played::{answer, opened};
+use crate::evidence::played::{answer, answer_holding, opened};
 use crate::exit::Exit;
 use crate::home::Home;
 use crate::home::tests::{put_context, with_authority};
@@ -186,9 +186,7 @@ fn logged() -> Vec<LoggedOrder> {
 
 /// What a box answers whose vault told the head of `logged()` and whose daemon shows these entries.
 fn log_of(entries: Vec<LoggedOrder>) -> Vec<(&'static str, Value)> {
-    let mut state = state();
-    state["ordersLogged"] = 2.into();
-    state["ordersHead"] = Root(logged()[1].hash).to_string().into();
+    let told = Custody { shares: None, orders_logged: 2, orders_head: logged()[1].hash };
     let shown: Vec<Value> = entries
         .into_iter()
         .map(|entry| {
@@ -197,7 +195,7 @@ fn log_of(entries: Vec<LoggedOrder>) -> Vec<(&'static str, Value)> {
         })
         .collect();
     vec![
-        ("/v1/vault", state),
+        ("/v1/vault/evidence", answer_holding(Tpm::Unproven, &told)),
         ("/v1/vault/orders?after=0", json!({"orders": shown})),
         ("/v1/vault/orders?after=2", json!({"orders": []})),
     ]
