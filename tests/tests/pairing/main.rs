@@ -11,6 +11,7 @@ mod every_answer;
 mod flood;
 mod four_boxes;
 mod guessing;
+mod liar;
 mod metrics;
 mod ports;
 mod secrets;
@@ -25,6 +26,7 @@ type Scenario = fn(&Path) -> anyhow::Result<()>;
 const SCENARIOS: &[(&str, Scenario)] = &[
     ("a_code_stands_five_tries_whatever_is_killed_between", guessing::five_tries),
     ("every_answer_is_documented", every_answer::is_documented),
+    ("a_daemon_that_lies_gains_nothing", liar::gains_nothing),
     ("four_boxes_are_paired_and_sign_by_command_alone", four_boxes::sign),
 ];
 
