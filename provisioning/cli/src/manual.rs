@@ -78,6 +78,22 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_names_only_commands_that_there_are() {
+        let readme = include_str!("../../../README.md");
+        for (chapter, at_least) in [("First hour", 6), ("Day two", 10), ("The board died, what now", 7)] {
+            let (_, text) = readme.split_once(&format!("\n## {chapter}\n")).expect("the README has this chapter");
+            let text = text.split_once("\n## ").map_or(text, |(text, _)| text);
+            let lines: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
+            assert!(lines.len() >= at_least, "{chapter} has {} commands", lines.len());
+            for line in lines {
+                let command = line.split_once(" > ").map_or(line, |(command, _)| command);
+                let parsed = Raw::try_parse_from(command.split_whitespace());
+                assert!(parsed.is_ok(), "{chapter}: {line}: {}", parsed.unwrap_err());
+            }
+        }
+    }
+
+    #[test]
     fn the_help_is_what_was_reviewed() {
         for (name, command) in commands() {
             insta::assert_snapshot!(name.replace(' ', "-"), help_of(&command));
