@@ -8,6 +8,8 @@ pub mod tpm;
 
 pub mod blob;
 
+pub mod restart;
+
 pub mod process;
 
 pub mod board;

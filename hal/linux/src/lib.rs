@@ -1,8 +1,8 @@
 //! The real machine, by the files that its kernel shows below a root folder.
 //!
-//! The root folder is given, so that a recorded machine reads like the one at hand. Readings only: what they mean is
+//! The root folder is given, so that a recorded machine reads like the one at hand. What readings mean is
 //! decided elsewhere, and the TPM is `hal/tpm`. What other programs of the machine print (`smartctl`, `chronyc`, `upsc`) is
-//! parsed here and asked for elsewhere.
+//! parsed here and asked for elsewhere. The one thing that it does is to have the machine restarted.
 
 mod board;
 mod chrony;
@@ -13,11 +13,13 @@ mod memory;
 mod net;
 mod power;
 mod process;
+pub mod restart;
 mod smart;
 mod storage;
 mod system;
 
 use std::collections::BTreeSet;
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 use holdfast_hal::board::{Architecture, Board};
@@ -28,6 +30,7 @@ use holdfast_hal::machine::{Clock, Cpu, Link, Memory, Power, Storage, System};
 use holdfast_hal::memory::MemoryReading;
 use holdfast_hal::power::{BootCause, PowerReading};
 use holdfast_hal::process::ProcessReading;
+use holdfast_hal::restart::{Restart, RestartError};
 use holdfast_hal::storage::StorageReading;
 use holdfast_hal::system::SystemReading;
 
@@ -139,5 +142,21 @@ impl Link for Machine {
 impl System for Machine {
     fn system(&mut self) -> SystemReading {
         system::read(&self.root)
+    }
+}
+
+/// A recorded machine is never restarted: the one at hand would be.
+impl Restart for Machine {
+    fn can_restart(&self) -> Result<(), RestartError> {
+        restart::can_restart(&self.root)
+    }
+
+    fn restart(&self) -> Result<(), RestartError> {
+        self.can_restart()?;
+        if self.root.as_os_str() == "/" {
+            restart::restart()
+        } else {
+            Err(io::Error::from(ErrorKind::Unsupported).into())
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use holdfast_hal::process::ProcessReading;
+use holdfast_hal::restart::{Restart as _, RestartError};
 use holdfast_hal_linux::Machine;
 use tempfile::TempDir;
 
@@ -87,4 +88,15 @@ fn garbled_files_are_not_present_rather_than_zero() {
         assert_eq!(gone, None, "{name}: {text:?}");
         assert_eq!(read.open_files, Some(3));
     }
+}
+
+#[test]
+fn a_recorded_machine_says_whether_it_can_restart_and_restarts_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let machine = Machine::at(root.path());
+    assert!(matches!(machine.can_restart(), Err(RestartError::Nobody)));
+    assert!(matches!(machine.restart(), Err(RestartError::Nobody)));
+    fs::create_dir_all(root.path().join("run/systemd/system")).unwrap();
+    machine.can_restart().unwrap();
+    assert!(matches!(machine.restart(), Err(RestartError::Refused(_))));
 }
