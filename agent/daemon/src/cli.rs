@@ -23,6 +23,9 @@ pub struct Cli {
     /// Where the boot notes that it could not open what the box keeps: then the box only says so on its screen.
     #[arg(long, value_name = "FILE", default_value = "/run/holdfast-boot/var-volatile", hide = true)]
     pub volatile: PathBuf,
+    /// Ask the helper at this socket for what needs root; without it a restart is refused.
+    #[arg(long, value_name = "SOCKET")]
+    pub helper: Option<PathBuf>,
     /// Check the configuration and the cluster lock in the folder, then end.
     #[arg(long)]
     pub check: bool,

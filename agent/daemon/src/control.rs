@@ -10,6 +10,7 @@ use holdfast_api::{Action, EventKind, Operation, OperationState, Timestamp};
 use tokio::sync::watch;
 
 use crate::clock;
+use crate::daemon::in_words;
 use crate::events::Events;
 #[cfg(feature = "danger_record_reboot")]
 pub use privileged::RecordReboot;
@@ -63,9 +64,16 @@ impl Control {
 
     /// Begins an operation. What cannot be done at all ends at once, with the reason in its summary.
     ///
+    /// Whoever restarts the box is asked whether that can be, so this may take seconds and wants a thread that may wait.
+    ///
     /// # Errors
     /// When another one is under way.
     pub fn begin(&self, action: Action, by: &str) -> Result<Operation, Conflict> {
+        // Asked before the lock is taken, which who only looks at the operations needs too.
+        let can_reboot = match action {
+            Action::Reboot => self.0.privileged.can_reboot(),
+            Action::Drain | Action::Resume => Ok(()),
+        };
         let mut state = self.state();
         if let Some(running) = state.operations.iter().find(|one| one.state == OperationState::Running) {
             return Err(Conflict { action: running.action, id: running.id.clone() });
@@ -74,8 +82,8 @@ impl Control {
         let (now, summary) = match action {
             Action::Drain if drained => (OperationState::Done, DRAINED_BEFORE.to_owned()),
             Action::Resume if !drained => (OperationState::Done, NOT_DRAINED.to_owned()),
-            Action::Reboot => match self.0.privileged.can_reboot() {
-                Err(error) => (OperationState::Failed, error.to_string()),
+            Action::Reboot => match can_reboot {
+                Err(error) => (OperationState::Failed, in_words(&error)),
                 Ok(()) => (OperationState::Running, FINISHING.to_owned()),
             },
             Action::Drain => (OperationState::Running, FINISHING.to_owned()),
@@ -124,13 +132,15 @@ impl Control {
     }
 
     /// Nothing is under way any more, and nothing is begun.
-    pub(crate) fn drained(&self) {
+    pub(crate) async fn drained(&self) {
         let reboots = {
             let state = self.state();
             state.operations.iter().any(|one| is_running(one, Action::Reboot))
         };
         if reboots {
-            let outcome = self.0.privileged.reboot();
+            let shared = Arc::clone(&self.0);
+            let asked = tokio::task::spawn_blocking(move || shared.privileged.reboot()).await;
+            let outcome = asked.unwrap_or_else(|error| Err(PrivilegedError::CutOff(error)));
             if outcome.is_err() {
                 // Nobody restarts the box, so it goes on with its duties.
                 self.0.wish.send_modify(|wish| wish.drain = false);
@@ -154,7 +164,7 @@ impl Control {
                 (operation.state, operation.summary) = (OperationState::Done, summary.to_owned());
                 operation.percent = Some(100);
             }
-            Err(error) => (operation.state, operation.summary) = (OperationState::Failed, error.to_string()),
+            Err(error) => (operation.state, operation.summary) = (OperationState::Failed, in_words(&error)),
         }
         self.0.events.push(EventKind::Operation(operation.clone()));
     }
@@ -209,15 +219,15 @@ mod tests {
         (now.state, now.summary)
     }
 
-    #[test]
-    fn a_drain_is_done_when_nothing_is_under_way_and_lasts_until_resumed() {
+    #[tokio::test]
+    async fn a_drain_is_done_when_nothing_is_under_way_and_lasts_until_resumed() {
         let control = control(NoHelper);
         let wish = control.wish();
         let drain = control.begin(Action::Drain, "ada").unwrap();
         assert_eq!((drain.id.as_str(), drain.state, wish.borrow().drain), ("7-1", OperationState::Running, true));
         let conflict = control.begin(Action::Resume, "ada").unwrap_err();
         assert_eq!(conflict.to_string(), "drain (operation 7-1) is under way: wait until it is done");
-        control.drained();
+        control.drained().await;
         assert_eq!(state(&control, &drain), (OperationState::Done, DRAINED.to_owned()));
         assert_eq!(control.begin(Action::Drain, "ada").unwrap().state, OperationState::Done);
         let resume = control.begin(Action::Resume, "ada").unwrap();
@@ -236,26 +246,26 @@ mod tests {
         assert!(!control.wish().borrow().drain);
     }
 
-    #[test]
-    fn a_reboot_drains_first_and_one_that_fails_gives_the_duties_back() {
+    #[tokio::test]
+    async fn a_reboot_drains_first_and_one_that_fails_gives_the_duties_back() {
         for (goes_well, ends) in [(true, OperationState::Done), (false, OperationState::Failed)] {
             let control = control(Reboots(goes_well));
             let reboot = control.begin(Action::Reboot, "ada").unwrap();
             assert_eq!((reboot.state, control.wish().borrow().drain), (OperationState::Running, true));
-            control.drained();
+            control.drained().await;
             assert_eq!((state(&control, &reboot).0, control.wish().borrow().drain), (ends, goes_well));
         }
     }
 
-    #[test]
-    fn each_step_is_an_event_and_only_the_newest_operations_are_kept() {
+    #[tokio::test]
+    async fn each_step_is_an_event_and_only_the_newest_operations_are_kept() {
         let control = control(NoHelper);
         for _ in 0..150 {
             control.begin(Action::Resume, "ada").unwrap();
         }
         assert_eq!((control.operations().len(), control.operation("7-1")), (100, None));
         control.begin(Action::Drain, "ada").unwrap();
-        control.drained();
+        control.drained().await;
         let kinds = control.0.events.since(7 << 32);
         assert_eq!(kinds.len(), 152);
     }

@@ -246,7 +246,7 @@ impl Host {
         self.daemon.control.reload();
     }
 
-    /// Begins an operation.
+    /// Begins an operation. It may take seconds until it is known whether that can be.
     ///
     /// # Errors
     /// When it does not go together with what is under way.

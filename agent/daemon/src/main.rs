@@ -11,6 +11,7 @@ use holdfastd::check::check;
 use holdfastd::cli::Cli;
 use holdfastd::control::{NoHelper, Privileged};
 use holdfastd::daemon::{Daemon, Options};
+use holdfastd::edge::helper::Helper;
 use holdfastd::volatile::{self, Volatile};
 use holdfastd::{log, run, surfaces};
 use nix::sys::resource::{Resource, setrlimit};
@@ -66,15 +67,13 @@ fn no_core_file() -> anyhow::Result<()> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0).context("cannot keep a crash from leaving a core file")
 }
 
-#[cfg(not(feature = "danger_record_reboot"))]
-fn privileged(_cli: &Cli) -> Box<dyn Privileged> {
-    Box::new(NoHelper)
-}
-
-#[cfg(feature = "danger_record_reboot")]
 fn privileged(cli: &Cli) -> Box<dyn Privileged> {
-    match &cli.danger_record_reboot {
-        Some(path) => Box::new(holdfastd::control::RecordReboot(path.clone())),
+    #[cfg(feature = "danger_record_reboot")]
+    if let Some(path) = &cli.danger_record_reboot {
+        return Box::new(holdfastd::control::RecordReboot(path.clone()));
+    }
+    match &cli.helper {
+        Some(socket) => Box::new(Helper::at(socket)),
         None => Box::new(NoHelper),
     }
 }

@@ -141,7 +141,7 @@ impl Supervisor {
     /// What the node is built from now.
     async fn plan(&mut self, seen: &Seen) -> Result<Plan, Waiting> {
         if self.wish.borrow().drain {
-            self.daemon.control.drained();
+            self.daemon.control.drained().await;
             return Err(Waiting::new(Mode::Draining, "no duty is begun until `holdfast resume`"));
         }
         self.daemon.control.resumed();

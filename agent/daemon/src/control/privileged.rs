@@ -3,7 +3,10 @@
 #[cfg(feature = "danger_record_reboot")]
 use std::path::PathBuf;
 
-/// Whoever may do what the daemon may not.
+use holdfast_helper_client::ClientError;
+use tokio::task::JoinError;
+
+/// Whoever may do what the daemon may not. A call may take seconds.
 pub trait Privileged: Send + Sync + 'static {
     /// Whether the box can be restarted; asked before duties are given up for it.
     ///
@@ -21,6 +24,12 @@ pub trait Privileged: Send + Sync + 'static {
 /// Why it was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum PrivilegedError {
+    /// Nobody waited for the answer to the end.
+    #[error("the request was cut off")]
+    CutOff(#[source] JoinError),
+    /// The helper did not do it.
+    #[error(transparent)]
+    Helper(#[from] ClientError),
     /// Nobody is there to do it.
     #[error("no helper is installed that may restart the box: restart it by its power button")]
     NoHelper,

@@ -3,6 +3,7 @@
 pub mod api;
 pub mod beacon;
 pub mod bls;
+pub mod helper;
 pub mod http;
 pub mod mdns;
 pub mod peers;

@@ -161,7 +161,7 @@ impl RunningNode {
                 if *go.borrow_and_update() != Go::Drain {
                     return self.end().await;
                 }
-                self.daemon.control.drained();
+                self.daemon.control.drained().await;
             }
         }
     }

@@ -2,16 +2,20 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use holdfast_api::{Action, Operation, OperationState, Status};
+use holdfast_hal::restart::{Restart, RestartError};
 use holdfast_types::{Millis, Mode};
 use holdfast_vault_client::{Closed, ClosedId, VaultStatus};
 use holdfastd::control::{NoHelper, Privileged, PrivilegedError};
 use holdfastd::daemon::{Daemon, Options};
 use holdfastd::edge::beacon::TrialError;
+use holdfastd::edge::helper::Helper;
 use holdfastd::logs::Logs;
 use holdfastd::run;
 use holdfastd::settings::etag;
@@ -227,6 +231,63 @@ async fn a_reboot_comes_after_the_drain() {
     assert_eq!(bench.ends(&reboot).await.state, OperationState::Done);
     assert!(rebooted.load(Ordering::Relaxed));
     bench.stop().await;
+}
+
+/// A machine that notes in which mode the box was when it was restarted.
+#[derive(Clone, Default)]
+struct Machine(Arc<Mutex<Noted>>);
+
+#[derive(Default)]
+struct Noted {
+    daemon: Option<Arc<Daemon>>,
+    modes: Vec<Mode>,
+}
+
+impl Restart for Machine {
+    fn can_restart(&self) -> Result<(), RestartError> {
+        Ok(())
+    }
+
+    fn restart(&self) -> Result<(), RestartError> {
+        let mut noted = self.0.lock().unwrap();
+        let mode = noted.daemon.as_ref().unwrap().board.status().mode;
+        noted.modes.push(mode);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_helper_is_asked_once_and_after_the_drain() {
+    let dir = TempDir::new().unwrap();
+    let socket = dir.path().join("helper");
+    let (stopped, stop) = std::io::pipe().unwrap();
+    let machine = Machine::default();
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let mut helper = holdfast_helper::serve::Helper::new(listener.into(), geteuid(), machine.clone()).unwrap();
+    let served = std::thread::spawn(move || helper.serve(stopped.as_fd()).unwrap());
+
+    let bench = Bench::start(owned, Box::new(Helper::at(&socket))).await;
+    machine.0.lock().unwrap().daemon = Some(bench.daemon.clone());
+    bench.runs().await;
+    let daemon = bench.daemon.clone();
+    let begun = tokio::task::spawn_blocking(move || daemon.control.begin(Action::Reboot, "ada").unwrap());
+    let reboot = bench.ends(&begun.await.unwrap()).await;
+    assert_eq!((reboot.state, reboot.summary.as_str()), (OperationState::Done, "the box restarts"));
+    assert_eq!(machine.0.lock().unwrap().modes, [Mode::Draining]);
+
+    drop(stop);
+    served.join().unwrap();
+    let daemon = bench.daemon.clone();
+    let refused = tokio::task::spawn_blocking(move || daemon.control.begin(Action::Reboot, "ada").unwrap());
+    let refused = refused.await.unwrap();
+    assert_eq!(refused.state, OperationState::Failed);
+    assert!(refused.summary.contains("holdfast-helper.socket"), "{}", refused.summary);
+    machine.0.lock().unwrap().daemon = None;
+    bench.stop().await;
+}
+
+fn geteuid() -> u32 {
+    std::fs::metadata("/proc/self").unwrap().uid()
 }
 
 #[tokio::test]

@@ -16,13 +16,15 @@ use crate::edge::api::Api;
 use crate::edge::api::answer::{Answer, Fail};
 use crate::edge::api::asked::Asked;
 
-pub(super) fn begin(api: &Api, asked: &Asked) -> Result<Answer, Fail> {
+pub(super) async fn begin(api: &Api, asked: &Asked) -> Result<Answer, Fail> {
     let action = Action::ALL.into_iter().find(|action| action.name() == asked.parameter);
     let action = action.ok_or_else(|| {
         let actions = Action::ALL.map(Action::name).join(", ");
         Fail::new(ProblemId::NotFound, format!("there is no such action: there are {actions}"))
     })?;
-    let operation = api.host.begin(action, &asked.by()).map_err(|conflict| Fail::conflict(conflict.to_string()))?;
+    let (host, by) = (Arc::clone(&api.host), asked.by());
+    let begun = blocking(move || host.begin(action, &by)).await?;
+    let operation = begun.map_err(|conflict| Fail::conflict(conflict.to_string()))?;
     Answer::with(StatusCode::ACCEPTED, &operation)
 }
 

@@ -55,7 +55,7 @@ pub(super) async fn answer(api: &Arc<Api>, route: &Route, asked: &Asked) -> Resu
         ("POST", "/v1/vault/firmware-approvals") => vault::approve(api, asked).await,
         ("POST", "/v1/vault/authority") => owner::change(api, asked).await,
         ("POST", "/v1/vault/level") => vault::raise_level(api).await,
-        ("POST", "/v1/actions/{action}") => act::begin(api, asked),
+        ("POST", "/v1/actions/{action}") => act::begin(api, asked).await,
         ("GET", "/v1/operations") => act::operations(api),
         ("GET", "/v1/operations/{id}") => act::operation(api, asked),
         ("GET", "/v1/certificates/revocations") => act::revocations(api).await,
