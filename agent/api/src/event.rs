@@ -13,7 +13,9 @@ use crate::{Condition, DutyRecord, Operation, PeerStatus, Timestamp};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
-    /// Its number. Numbers only rise, over restarts of the daemon too; within one life each is one more than the one before.
+    /// Its number. Numbers only rise, over restarts of the daemon too. They are the same for all readers, so those of events
+    /// that a role does not see (`audit`, for all but admins) are passed over; that is no loss, for a loss is always told
+    /// as a `gap`.
     pub id: u64,
     /// When.
     pub at: Timestamp,

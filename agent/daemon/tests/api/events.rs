@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use holdfast_api::{Action, EventKind, Gap, ModeChange, ProblemId, RevocationList, RevocationRequest, Role};
-use holdfast_types::Mode;
+use holdfast_api::{
+    Action, AuditEntry, EventKind, Gap, ModeChange, ProblemId, RevocationList, RevocationRequest, Role, Timestamp,
+};
+use holdfast_types::{Millis, Mode};
 use holdfastd::edge::api::Limits;
-use holdfastd::events::EVENTS_MAX;
+use holdfastd::events::{EVENTS_MAX, PAGE_MAX};
 
 use crate::kit::{Bench, problem};
 
@@ -60,6 +62,40 @@ async fn the_audit_log_is_for_admins_here_too() {
     bench.daemon.events.push(mode("after"));
     assert!(matches!(readers.next().await.unwrap().what, EventKind::Operation(_)));
     assert_eq!(readers.next().await.unwrap().what, mode("after"));
+}
+
+#[tokio::test]
+async fn numbers_that_a_role_does_not_see_are_passed_over_and_are_no_gap() {
+    let bench = Bench::owned().await;
+    let events = &bench.daemon.events;
+    let before = events.push(mode("before"));
+    let audit = || {
+        EventKind::Audit(AuditEntry {
+            number: 1,
+            at: Timestamp(Millis(1)),
+            by: "ada".to_owned(),
+            from: "127.0.0.1".to_owned(),
+            request: "POST /v1/actions/drain".to_owned(),
+            status: 202,
+            problem: None,
+        })
+    };
+    // More than a page of them, so that one page has nothing for a reader.
+    let hidden: Vec<u64> = (0..PAGE_MAX + 10).map(|_| events.push(audit())).collect();
+    let after = events.push(mode("after"));
+    assert_eq!(after, before + hidden.len() as u64 + 1);
+
+    let mut readers = bench.client(Role::Reader).events(Some(before)).await.unwrap();
+    let next = readers.next().await.unwrap();
+    assert_eq!((next.id, next.what), (after, mode("after")), "neither an entry nor a gap comes between");
+    let mut admins = bench.client(Role::Admin).events(Some(before)).await.unwrap();
+    for id in hidden.into_iter().chain([after]) {
+        assert_eq!(admins.next().await.unwrap().id, id, "an admin sees every number");
+    }
+    // Who takes up after a number that he has seen misses nothing by those that he has not.
+    let last = events.push(mode("last"));
+    let mut readers = bench.client(Role::Reader).events(Some(after)).await.unwrap();
+    assert_eq!(readers.next().await.unwrap().id, last);
 }
 
 #[tokio::test]
