@@ -26,6 +26,9 @@ pub struct Screen {
     pub addresses: Vec<String>,
     /// The port of the API.
     pub port: u16,
+    /// Whether somebody owns the box, or may: while the vault does not answer, nobody can pair. Otherwise a new code can be
+    /// asked for.
+    pub owned: bool,
     /// The pairing code, while there is one.
     pub pairing: Option<PairingCode>,
     /// The four words, after the code was used and until the box is owned or a minute is over.

@@ -1,7 +1,7 @@
 //! What the display knows and what a key does to it. No clock, no terminal, no socket.
 
 use holdfast_api::Screen;
-use holdfast_types::{Millis, Mode};
+use holdfast_types::Millis;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use crate::ask::AskError;
@@ -106,7 +106,7 @@ impl Display {
         let shown = self.page.min(last);
         match (key.code, key.modifiers) {
             (KeyCode::Char('c'), KeyModifiers::CONTROL) if self.may_quit => return Act::Quit,
-            (KeyCode::Char('p' | 'P'), KeyModifiers::NONE | KeyModifiers::SHIFT) if self.may_be_empty() => {
+            (KeyCode::Char('p' | 'P'), KeyModifiers::NONE | KeyModifiers::SHIFT) if self.takes_a_new_code() => {
                 return Act::NewCode;
             }
             (KeyCode::F(2), _) => self.page = if shown == 0 { last.min(1) } else { 0 },
@@ -118,14 +118,14 @@ impl Display {
     }
 
     /// Whether a new code can be made, as far as is known here; the daemon decides.
-    fn may_be_empty(&self) -> bool {
-        matches!(&self.seen, Seen::Screen(screen) if may_be_empty(screen))
+    fn takes_a_new_code(&self) -> bool {
+        matches!(&self.seen, Seen::Screen(screen) if takes_a_new_code(screen))
     }
 }
 
-/// Whether nobody may own the box: it shows a code, or waits without one.
-pub(crate) fn may_be_empty(screen: &Screen) -> bool {
-    screen.pairing.is_some() || (screen.mode == Mode::Maintenance && screen.words.is_none())
+/// Whether a new code would be of use: nobody owns the box, and nobody has just used the code that was shown.
+pub(crate) fn takes_a_new_code(screen: &Screen) -> bool {
+    !screen.owned && screen.words.is_none()
 }
 
 /// Long enough to read a sentence twice.
@@ -133,6 +133,8 @@ const NOTICE_MS: u64 = 10_000;
 
 #[cfg(test)]
 mod tests {
+    use holdfast_types::Mode;
+
     use super::*;
     use crate::draw::play;
 
@@ -176,6 +178,9 @@ mod tests {
         assert_eq!(press(&mut showing(worn_out), KeyCode::Char('p')), Act::NewCode);
         assert_eq!(press(&mut showing(play::words()), KeyCode::Char('p')), Act::Nothing);
         assert_eq!(press(&mut showing(play::owned()), KeyCode::Char('p')), Act::Nothing);
+        // An owned box waits in this mode too, for its operator's decision.
+        let waits = Screen { mode: Mode::Maintenance, ..play::owned() };
+        assert_eq!(press(&mut showing(waits), KeyCode::Char('p')), Act::Nothing);
         assert_eq!(press(&mut Display::new(NOW, true), KeyCode::Char('p')), Act::Nothing);
     }
 

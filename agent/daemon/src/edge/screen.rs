@@ -148,7 +148,8 @@ fn screen(parts: &Parts) -> Screen {
     let (status, vault, version) = (host.seen().status(), host.seen().vault(), host.version());
     let last = host.seen().duties(&DutyQuery::default(), usize::MAX).duties.pop();
     let api = *parts.api.borrow();
-    let pairing = if is_free(parts) && parts.pairing.four_words().is_none() { code(parts) } else { None };
+    let is_free = is_free(parts);
+    let pairing = if is_free && parts.pairing.four_words().is_none() { code(parts) } else { None };
     Screen {
         version: version.version,
         board: version.board,
@@ -158,6 +159,7 @@ fn screen(parts: &Parts) -> Screen {
         reason: status.reason,
         addresses: api.map_or_else(Vec::new, |api| addresses(api.ip())),
         port: api.map_or(0, |api| api.port()),
+        owned: !is_free,
         pairing,
         words: if status.mode == Mode::Maintenance { parts.pairing.four_words() } else { None },
         cluster: status.cluster,

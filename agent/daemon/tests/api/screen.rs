@@ -43,6 +43,7 @@ async fn the_code_is_shown_while_nobody_owns_the_box() {
     let first = shown().await;
     assert_eq!(first.tier, "tier C: the TPM is emulated");
     assert_eq!((first.addresses, first.port), (vec!["127.0.0.1".to_owned()], bench.server.address().port()));
+    assert!(!first.owned);
     let code = first.pairing.unwrap();
     assert_eq!(code.tries_left, 5);
     assert_eq!(shown().await.pairing.unwrap().code, code.code);
@@ -60,7 +61,7 @@ async fn an_owned_box_shows_no_code_and_makes_none() {
     let path = folder.path().join("screen.sock");
     let (server, _api) = start(&bench, &path);
     let shown: Screen = serde_json::from_str(&ask(&path, "GET /screen").await.1).unwrap();
-    assert_eq!((shown.pairing, shown.words), (None, None));
+    assert_eq!((shown.owned, shown.pairing, shown.words), (true, None, None));
     assert_eq!(ask(&path, "POST /screen/code").await.0, 409);
     drop(server);
     assert!(!path.exists());

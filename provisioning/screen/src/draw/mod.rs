@@ -19,7 +19,7 @@ use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line;
 
-use crate::display::{Display, Seen, may_be_empty};
+use crate::display::{Display, Seen, takes_a_new_code};
 use sheet::{Sheet, clock};
 
 /// Which characters the terminal has.
@@ -179,7 +179,7 @@ fn footer(display: &Display, look: Look, (page, pages): (usize, usize), area: Re
     let keys = match (&display.notice, &display.seen) {
         (Some((notice, _)), _) => look.clean(notice),
         (None, Seen::Silent { .. }) => String::new(),
-        (None, Seen::Screen(screen)) if may_be_empty(screen) => "p new code   F2 details".to_owned(),
+        (None, Seen::Screen(screen)) if takes_a_new_code(screen) => "p new code   F2 details".to_owned(),
         (None, Seen::Screen(_)) => "F2 details".to_owned(),
     };
     let place = if pages > 1 { format!("page {} of {pages}", page + 1) } else { String::new() };

@@ -17,6 +17,7 @@ pub(crate) fn unpaired() -> Screen {
         reason: "waiting to be paired".to_owned(),
         addresses: vec!["192.168.1.57".to_owned(), "fe80::5a47:caff:fe70:1234".to_owned()],
         port: 4443,
+        owned: false,
         pairing: Some(PairingCode {
             code: Some("7KQ4-M2XD-9".to_owned()),
             expires: Timestamp(NOW.plus(872_000)),
@@ -67,6 +68,7 @@ pub(crate) fn owned() -> Screen {
     Screen {
         mode: Mode::Ready,
         reason: "doing its duties".to_owned(),
+        owned: true,
         pairing: None,
         cluster: "Four Friends".to_owned(),
         peers: (4, 4),
