@@ -12,7 +12,7 @@ use object::{Architecture, Endianness, Object as _};
 use crate::run::run;
 
 /// What an image has of ours.
-pub(crate) const PROGRAMS: &[&str] = &["holdfastd", "holdfast-vault", "holdfast-screen"];
+pub(crate) const PROGRAMS: &[&str] = &["holdfastd", "holdfast-helper", "holdfast-screen", "holdfast-vault"];
 
 /// The C library of Debian trixie. A program that asks for a newer one would not start in the image.
 const GLIBC: (u32, u32) = (2, 41);

@@ -145,10 +145,10 @@ impl VirtualBox {
         }
     }
 
-    /// Restarts it in order; what its screen showed until then counts no longer.
-    pub(crate) fn reboot(&mut self) {
-        self.run("setsid sh -c 'sleep 1; systemctl reboot' >/dev/null 2>&1 &").unwrap();
+    /// Waits until it was restarted by what `ask` does; what its screen showed until then counts no longer.
+    pub(crate) fn restarted(&mut self, ask: impl FnOnce()) {
         self.since = fs::read(&self.serial).unwrap().len();
+        ask();
         self.see(FIRST_BOOT_MAX, |screen| screen.contains("EFI stub: UEFI Secure Boot is enabled").then_some(()));
         self.since = fs::read(&self.serial).unwrap().len();
     }
