@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use holdfast_tests::kit::{Desk, NodeBox};
+use holdfast_tests::kit::NodeBox;
 
-/// A socket that waits for whoever comes.
+/// A socket that waits for whoever comes. (A box whose API is on loopback has nothing to announce; where one announces itself is
+/// looked at in the image.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Waiting {
     Tcp(SocketAddr),
@@ -22,29 +22,6 @@ pub(crate) fn only_those_configured(node: &NodeBox) -> anyhow::Result<()> {
     let vault = waiting(node.vault_pid().context("the vault does not run")?)?;
     ensure!(vault.is_empty(), "the vault of box {} waits at {vault:?}", node.operator);
     Ok(())
-}
-
-/// A box that announces itself has the port of mDNS beside them, and what its announcer wakes itself with.
-pub(crate) fn and_mdns_when_announced(node: &NodeBox, desk: &Desk) -> anyhow::Result<()> {
-    let mut configuration = node.configuration()?;
-    configuration.api.announce = true;
-    let context = format!("box{}", node.operator);
-    let document = serde_json::to_string(&configuration)?;
-    desk.run_with(&["--context", &context, "--yes", "config", "apply", "-"], &document)?;
-    let (configured, began) = (configured(node)?, Instant::now());
-    loop {
-        let found = waiting_daemon(node)?;
-        let more: Vec<&Waiting> = found.difference(&configured).collect();
-        let is_mdns = |socket: &Waiting| matches!(socket, Waiting::Udp(at) if at.port() == MDNS_PORT);
-        let is_inside = |socket: &Waiting| matches!(socket, Waiting::Udp(at) if at.ip().is_loopback());
-        let wrong = more.iter().find(|socket| !is_mdns(socket) && !is_inside(socket));
-        ensure!(wrong.is_none() && found.is_superset(&configured), "an announced box waits at {found:?}");
-        if more.into_iter().any(is_mdns) {
-            return Ok(());
-        }
-        ensure!(began.elapsed() < ANNOUNCED_MAX, "the box does not announce itself: it waits at {found:?}");
-        std::thread::sleep(Duration::from_millis(200));
-    }
 }
 
 fn waiting_daemon(node: &NodeBox) -> anyhow::Result<BTreeSet<Waiting>> {
@@ -108,5 +85,3 @@ fn address(text: &str) -> Option<SocketAddr> {
 
 const TCP_LISTEN: &str = "0A";
 const UDP_UNCONNECTED: &str = "07";
-const MDNS_PORT: u16 = 5353;
-const ANNOUNCED_MAX: Duration = Duration::from_secs(30);
