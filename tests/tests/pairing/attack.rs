@@ -222,7 +222,7 @@ impl Attacker {
         };
         stream.write_all(request.as_bytes()).await?;
         let body = MARK.repeat(2_000_000 / MARK.len());
-        if round % 3 != 0 {
+        if !round.is_multiple_of(3) {
             // It hangs up before it has all of it.
             let _ = stream.write_all(body.as_bytes()).await;
         }

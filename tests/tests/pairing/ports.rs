@@ -15,6 +15,9 @@ enum Waiting {
     Udp(SocketAddr),
 }
 
+/// Of which protocol it is.
+type Kind = fn(SocketAddr) -> Waiting;
+
 /// The daemon waits at the addresses of its API, of its peers and, on loopback, of its metrics; the vault nowhere.
 pub(crate) fn only_those_configured(node: &NodeBox) -> anyhow::Result<()> {
     let (found, configured) = (waiting_daemon(node)?, configured(node)?);
@@ -50,7 +53,7 @@ fn waiting(pid: u32) -> anyhow::Result<BTreeSet<Waiting>> {
         .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
         .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
         .collect();
-    let tables: [(&str, &str, fn(SocketAddr) -> Waiting); 4] = [
+    let tables: [(&str, &str, Kind); 4] = [
         ("tcp", TCP_LISTEN, Waiting::Tcp),
         ("tcp6", TCP_LISTEN, Waiting::Tcp),
         ("udp", UDP_UNCONNECTED, Waiting::Udp),
