@@ -17,7 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use holdfast_bls::{HashedRoot, public_of, sign_with, verify_partial};
+use holdfast_bls::{HashedRoot, public_of, sign_many, verify_partial};
 use holdfast_eth::domain::attestation_signing_root;
 use holdfast_eth::{AttestationData, Checkpoint};
 use holdfast_evidence::{HistoryClaim, NetworkPins};
@@ -160,10 +160,13 @@ impl Bench {
         for Answered { data, request, .. } in answered {
             let Request::SignAttestations(asked) = request else { bail!("no other requests were made") };
             let root = HashedRoot::new(attestation_signing_root(&self.chain, data));
+            let mut shares = Vec::new();
             for one in asked {
                 let at = self.secrets.binary_search_by_key(&one.validator, |(validator, _)| *validator);
-                let (_, secret) = self.secrets[at.ok().context("only validators of the bench were asked for")?];
-                made.insert(sign_with(&secret, &root)?.0);
+                shares.push(&self.secrets[at.ok().context("only validators of the bench were asked for")?].1);
+            }
+            for signed in sign_many(&shares, &root) {
+                made.insert(signed?.0);
             }
         }
         *count += made.len();
