@@ -35,7 +35,6 @@ pub(crate) struct VirtualBox {
 #[derive(Debug)]
 pub(crate) struct Failed {
     pub(crate) code: i32,
-    #[expect(dead_code, reason = "for who reads the failure of a test")]
     pub(crate) said: String,
 }
 
